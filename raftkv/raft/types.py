@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 #: The id that no node has: "nobody" in `voted_for` and `leader_id`.
 NOBODY = 0
@@ -46,7 +46,8 @@ COMMAND = EntryKind.COMMAND
 MEMBERSHIP = EntryKind.MEMBERSHIP
 
 
-class EntryId(NamedTuple):
+@dataclass(slots=True)
+class EntryId:
     """Names one entry for good: no two entries share both (Raft §5.3, log matching)."""
 
     term: int
