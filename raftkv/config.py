@@ -1,0 +1,477 @@
+"""Every setting of a node: one field per key, from which TOML keys, environment and flags all follow.
+
+Pure: reads no file, environment or clock; `config_from` is handed all three sources. What is built is
+valid: a `Config` that exists has passed every check, derived values included. What may change while
+the node runs, and under which of Redis's names, is `runtime_settings`' business.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from raftkv.config_values import (
+    PEER_PORT_OFFSET,
+    Choice,
+    Flag,
+    Integer,
+    Kind,
+    Member,
+    Members,
+    Number,
+    Size,
+    Text,
+    join_address,
+)
+from raftkv.raft.types import RaftConfig
+
+__all__ = [
+    "ENVIRONMENT_PREFIX",
+    "PEER_PORT_OFFSET",
+    "SETTINGS",
+    "Config",
+    "ConfigError",
+    "Member",
+    "Setting",
+    "config_from",
+    "is_loopback",
+    "join_address",
+    "read_toml",
+]
+
+#: An environment variable with this prefix is the key that follows, in upper case.
+ENVIRONMENT_PREFIX = "RAFTKV_"
+
+_MINUTE_MS = 60_000
+_MB = 1 << 20
+_GB = 1 << 30
+_TB = 1 << 40
+
+
+class ConfigError(Exception):
+    """A setting can't be taken. `key` is "" where no single one is to blame."""
+
+    def __init__(self, reason: str, *, key: str = "", source: str = "") -> None:
+        super().__init__(": ".join(part for part in (source, key, reason) if part))
+        self.reason = reason
+        self.key = key
+        #: Where the value came from: a file's name, "environment RAFTKV_X" or "--x".
+        self.source = source
+
+
+def _key(kind: Kind, help_text: str, *, redis: str = "", is_runtime: bool = False) -> dict[str, Any]:
+    """Describe a key in its field's metadata. `redis`: its name in CONFIG GET, if Redis has one."""
+    return {"kind": kind, "help": help_text, "redis": redis, "is_runtime": is_runtime}
+
+
+_MILLISECONDS = Integer(1, 10 * _MINUTE_MS)
+_ANY_PORT = Integer(0, 65535)
+_ANY_SIZE = Size(1 << 10, _TB)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The settings of one node, checked. Raises ConfigError when they don't fit together."""
+
+    # -- who this node is, and the others --
+
+    #: From 1 to 65535. Bound to the data directory for good.
+    node_id: int = field(default=1, metadata=_key(Integer(1, 65535), "this node's id"))
+    #: Ordered by id. Empty in a source means a cluster of this node alone; never empty afterwards.
+    members: tuple[Member, ...] = field(
+        default=(),
+        metadata=_key(Members(), "all members of the cluster, this node included, the same on each"),
+    )
+    #: One address or host name. Anything but loopback needs `protected_mode` off.
+    bind: str = field(
+        default="127.0.0.1", metadata=_key(Text(), "address that both ports listen on", redis="bind")
+    )
+    #: Port for clients, 1 to 65535.
+    port: int = field(default=7001, metadata=_key(Integer(1, 65535), "port for clients", redis="port"))
+    #: Port for the other nodes. 0 in a source means port + 10000; never 0 afterwards.
+    peer_port: int = field(
+        default=0, metadata=_key(_ANY_PORT, "port for the other nodes; 0: port + 10000", redis="cluster-port")
+    )
+    #: What the cluster calls this node. "" and 0 in a source mean: as `members` says, or else `bind`,
+    #: `port` and `peer_port`. Invariant: equal to this node's entry in `members`.
+    announce_host: str = field(
+        default="",
+        metadata=_key(Text(may_be_empty=True), "host that clients are told", redis="cluster-announce-ip"),
+    )
+    announce_port: int = field(
+        default=0, metadata=_key(_ANY_PORT, "port that clients are told", redis="cluster-announce-port")
+    )
+    announce_peer_port: int = field(
+        default=0,
+        metadata=_key(_ANY_PORT, "port that the other nodes use", redis="cluster-announce-bus-port"),
+    )
+    #: There is neither password nor TLS yet: only who turns this off is served beyond loopback.
+    protected_mode: bool = field(
+        default=True, metadata=_key(Flag(), "refuse to listen beyond loopback", redis="protected-mode")
+    )
+
+    # -- the process --
+
+    #: A path; made when missing, locked while in use.
+    data_dir: str = field(default="./raftkv-data", metadata=_key(Text(), "data directory", redis="dir"))
+    loop: str = field(default="uvloop", metadata=_key(Choice(("uvloop", "asyncio")), "event loop"))
+    log_level: str = field(
+        default="info",
+        metadata=_key(
+            Choice(("debug", "info", "warning", "error")),
+            "least level that is logged",
+            redis="loglevel",
+            is_runtime=True,
+        ),
+    )
+
+    # -- Raft's times; the same on every member --
+
+    #: Milliseconds, at least twice `heartbeat_interval_ms`. A follower campaigns after one to two of
+    #: these without a leader; a lease lasts less than one.
+    election_timeout_ms: int = field(
+        default=500, metadata=_key(Integer(50, 10 * _MINUTE_MS), "silence after which a leader is replaced")
+    )
+    #: Milliseconds.
+    heartbeat_interval_ms: int = field(
+        default=100, metadata=_key(Integer(5, _MINUTE_MS), "time between a leader's heartbeats")
+    )
+    #: Percent of any time span. Lease reads are linearizable only while clocks keep to it.
+    clock_drift_percent: int = field(
+        default=5, metadata=_key(Integer(0, 50), "how far two nodes' clocks may drift apart")
+    )
+
+    # -- requests --
+
+    #: Milliseconds; then a proposed write is answered -UNKNOWN.
+    request_timeout_ms: int = field(
+        default=5000, metadata=_key(_MILLISECONDS, "longest wait for a request's outcome", is_runtime=True)
+    )
+    #: Milliseconds; then -CLUSTERDOWN, and nothing was done.
+    leader_wait_ms: int = field(
+        default=1000,
+        metadata=_key(Integer(0, 10 * _MINUTE_MS), "longest wait for a leader to be known", is_runtime=True),
+    )
+    #: Payload bytes of one entry; one larger command travels alone. At most `command_bytes_max`.
+    batch_bytes_max: int = field(default=_MB, metadata=_key(Size(1 << 10, 64 * _MB), "size of one entry"))
+    #: Milliseconds that commands may wait for company while other batches are in flight.
+    gather_ms: float = field(
+        default=1.0,
+        metadata=_key(Number(0, 1000), "time that commands gather behind a batch in flight", is_runtime=True),
+    )
+    batches_in_flight_max: int = field(
+        default=64, metadata=_key(Integer(1, 65536), "uncommitted entries of this node's clients")
+    )
+    #: Bytes of one write command, all arguments together. At most `uncommitted_bytes_max`.
+    command_bytes_max: int = field(default=64 * _MB, metadata=_key(Size(1 << 10, _GB), "size of one write"))
+
+    # -- clients --
+
+    clients_max: int = field(
+        default=10_000,
+        metadata=_key(Integer(1, 1_000_000), "client connections", redis="maxclients", is_runtime=True),
+    )
+    #: Bytes received but not yet run, per connection.
+    query_buffer_bytes_max: int = field(
+        default=_GB,
+        metadata=_key(
+            Size(_MB, _TB),
+            "unread request bytes of a client",
+            redis="client-query-buffer-limit",
+            is_runtime=True,
+        ),
+    )
+    #: Arguments of one request.
+    multibulk_max: int = field(
+        default=1 << 20, metadata=_key(Integer(1024, 1 << 30), "arguments of one request")
+    )
+    #: Bytes of one argument.
+    bulk_bytes_max: int = field(
+        default=512 * _MB, metadata=_key(Size(_MB, _TB), "size of one argument", redis="proto-max-bulk-len")
+    )
+    #: Bytes of an inline request's line.
+    inline_bytes_max: int = field(
+        default=64 << 10, metadata=_key(Size(1 << 10, _GB), "size of an inline request")
+    )
+    #: Reply bytes that wait for a slow client; past it the connection is closed.
+    output_buffer_bytes_max: int = field(
+        default=256 * _MB, metadata=_key(Size(_MB, _TB), "unsent reply bytes of a client", is_runtime=True)
+    )
+
+    # -- replication windows --
+
+    #: Payload bytes that the leader holds uncommitted; past it writes are refused (TRYAGAIN).
+    uncommitted_bytes_max: int = field(default=256 * _MB, metadata=_key(Size(_MB, _TB), "uncommitted bytes"))
+    #: Payload bytes of one AppendEntries; one larger entry travels alone.
+    append_bytes_max: int = field(default=_MB, metadata=_key(Size(1 << 10, 64 * _MB), "size of one append"))
+    inflight_messages_max: int = field(
+        default=64, metadata=_key(Integer(1, 65536), "unanswered appends to one follower")
+    )
+    inflight_bytes_max: int = field(
+        default=8 * _MB, metadata=_key(_ANY_SIZE, "unanswered append bytes to one follower")
+    )
+    #: Bytes of messages that wait for a slow peer link; past it they are dropped, and Raft sends again.
+    peer_queue_bytes_max: int = field(
+        default=64 * _MB, metadata=_key(Size(_MB, _TB), "unsent bytes to one peer")
+    )
+
+    # -- memory and disk --
+
+    #: Payload bytes of recent entries kept in memory for followers that are a little behind.
+    log_cache_bytes_max: int = field(default=32 * _MB, metadata=_key(_ANY_SIZE, "recent log kept in memory"))
+    #: Bytes of live values kept in front of the rows.
+    cache_bytes_max: int = field(default=256 * _MB, metadata=_key(_ANY_SIZE, "values kept in memory"))
+    #: Bounds replay after a crash.
+    flush_commands_max: int = field(
+        default=200_000, metadata=_key(Integer(1, 1 << 40), "commands applied between two flushes of state/")
+    )
+    #: Bytes. The log is not compacted yet, so it can only warn.
+    log_warn_bytes: int = field(
+        default=4 * _GB, metadata=_key(_ANY_SIZE, "log size from which the node warns", is_runtime=True)
+    )
+    #: Milliseconds of the event loop that work over many rows takes at a time.
+    slice_ms: int = field(
+        default=3, metadata=_key(Integer(1, 1000), "slice of work over many rows", is_runtime=True)
+    )
+
+    def __post_init__(self) -> None:
+        _fill_ports(self)
+        _fill_announced(self)
+        _check_members(self)
+        _check_announced(self)
+        _check_reachable_only_as_allowed(self)
+        _check_sizes(self)
+
+    @property
+    def member(self) -> Member:
+        """This node's own entry."""
+        return next(member for member in self.members if member.node_id == self.node_id)
+
+    @property
+    def other_members(self) -> tuple[Member, ...]:
+        """Every member but this node."""
+        return tuple(member for member in self.members if member.node_id != self.node_id)
+
+    def raft_config(self) -> RaftConfig:
+        """Return what the Raft core needs to know."""
+        return RaftConfig(
+            node_id=self.node_id,
+            voters=tuple(member.node_id for member in self.members),
+            election_timeout_ms=self.election_timeout_ms,
+            heartbeat_interval_ms=self.heartbeat_interval_ms,
+            clock_drift_percent=self.clock_drift_percent,
+            append_bytes_max=self.append_bytes_max,
+            inflight_messages_max=self.inflight_messages_max,
+            inflight_bytes_max=self.inflight_bytes_max,
+            uncommitted_bytes_max=self.uncommitted_bytes_max,
+            log_cache_bytes_max=self.log_cache_bytes_max,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key as the sources spell it."""
+
+    key: str
+    kind: Kind
+    help: str
+    #: As `Config`'s field: what holds when no source says anything.
+    default: object
+    #: Its name in CONFIG GET: Redis's where Redis has the like, else `key` with dashes.
+    redis_name: str
+    #: CONFIG SET takes it.
+    is_runtime: bool
+
+    @property
+    def flag(self) -> str:
+        """The command line's spelling."""
+        return "--" + self.key.replace("_", "-")
+
+    @property
+    def environment_name(self) -> str:
+        """The environment's spelling."""
+        return ENVIRONMENT_PREFIX + self.key.upper()
+
+
+def _setting_of(key: str, default: object, description: Mapping[str, Any]) -> Setting:
+    return Setting(
+        key=key,
+        kind=description["kind"],
+        help=description["help"],
+        default=default,
+        redis_name=description["redis"] or key.replace("_", "-"),
+        is_runtime=description["is_runtime"],
+    )
+
+
+#: Every key, in the order of `Config`'s fields.
+SETTINGS: tuple[Setting, ...] = tuple(
+    _setting_of(each.name, each.default, each.metadata) for each in fields(Config)
+)
+
+
+def config_from(
+    table: Mapping[str, object],
+    environ: Mapping[str, str],
+    flags: Mapping[str, str],
+    *,
+    table_name: str = "configuration file",
+) -> Config:
+    """Build the configuration: defaults < `table` (of TOML) < `environ` < `flags` (key -> text).
+
+    Of `environ` only names that begin with RAFTKV_ are looked at; all of those must be settings.
+    Raises ConfigError, which names the source, the key and what is allowed.
+    """
+    values: dict[str, object] = {}
+    for key, raw in table.items():
+        setting = _setting_named(key, source=table_name, spellings={each.key: each for each in SETTINGS})
+        values[setting.key] = _read(setting, raw, source=table_name, is_text=False)
+    by_environment_name = {each.environment_name: each for each in SETTINGS}
+    for name, text in environ.items():
+        if name.startswith(ENVIRONMENT_PREFIX):
+            setting = _setting_named(name, source="environment", spellings=by_environment_name)
+            values[setting.key] = _read(setting, text, source=f"environment {name}", is_text=True)
+    for key, text in flags.items():
+        setting = _setting_named(key, source="flags", spellings={each.key: each for each in SETTINGS})
+        values[setting.key] = _read(setting, text, source=setting.flag, is_text=True)
+    return Config(**values)  # type: ignore[arg-type]  # each was read by its own field's kind
+
+
+def read_toml(data: bytes, *, name: str) -> dict[str, object]:
+    """Parse a configuration file's bytes. Raises ConfigError naming the file and the place in it."""
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+        raise ConfigError(f"is no TOML: {fault}", source=name) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens on `host`. Names other than localhost: no."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _setting_named(name: str, *, source: str, spellings: Mapping[str, Setting]) -> Setting:
+    if name in spellings:
+        return spellings[name]
+    near = difflib.get_close_matches(name, spellings, n=1, cutoff=0.6)
+    advice = f"did you mean {near[0]!r}?" if near else "allowed are " + ", ".join(spellings)
+    raise ConfigError(f"there is no setting {name!r}; {advice}", source=source)
+
+
+def _read(setting: Setting, raw: object, *, source: str, is_text: bool) -> object:
+    try:
+        return setting.kind.parse(str(raw)) if is_text else setting.kind.check(raw)
+    except ValueError as refusal:
+        reason = f"{raw!r} can't be taken: it {refusal}"
+        raise ConfigError(reason, source=source, key="" if is_text else setting.key) from None
+
+
+def _fill_ports(config: Config) -> None:
+    if config.peer_port:
+        return
+    peer_port = config.port + PEER_PORT_OFFSET
+    if peer_port > 65535:
+        raise ConfigError(
+            f"must be set: by default it is port + {PEER_PORT_OFFSET}, and {peer_port} is no port",
+            key="peer_port",
+        )
+    object.__setattr__(config, "peer_port", peer_port)
+
+
+def _fill_announced(config: Config) -> None:
+    """Derive what the cluster calls this node; a node without `members` is a cluster of its own."""
+    own = next((member for member in config.members if member.node_id == config.node_id), None)
+    derived = {
+        "announce_host": own.host if own else config.bind,
+        "announce_port": own.port if own else config.port,
+        "announce_peer_port": own.peer_port if own else config.peer_port,
+    }
+    for key, value in derived.items():
+        if not getattr(config, key):
+            object.__setattr__(config, key, value)
+    if not config.members:
+        _refuse_wildcard(config.announce_host)
+        alone = Member(
+            node_id=config.node_id,
+            host=config.announce_host,
+            port=config.announce_port,
+            peer_port=config.announce_peer_port,
+        )
+        object.__setattr__(config, "members", (alone,))
+
+
+def _refuse_wildcard(host: str) -> None:
+    if host in ("0.0.0.0", "::"):
+        raise ConfigError(f"must be set: clients can't be told {host!r}", key="announce_host")
+
+
+def _check_members(config: Config) -> None:
+    ids = [member.node_id for member in config.members]
+    for node_id in ids:
+        if ids.count(node_id) > 1:
+            raise ConfigError(f"has two members with id {node_id}", key="members")
+    if config.node_id not in ids:
+        listed = ", ".join(str(node_id) for node_id in sorted(ids))
+        raise ConfigError(f"{config.node_id} is not among the members' ids ({listed})", key="node_id")
+    if config.port == config.peer_port:
+        raise ConfigError(f"{config.peer_port} is already the port for clients (port)", key="peer_port")
+    taken: dict[str, str] = {}
+    for member in config.members:
+        for address, use in ((member.address, "clients"), (member.peer_address, "peers")):
+            here = f"member {member.node_id}'s address for {use}"
+            if address in taken:
+                raise ConfigError(f"uses {address} twice: as {taken[address]} and as {here}", key="members")
+            taken[address] = here
+
+
+def _check_announced(config: Config) -> None:
+    own = config.member
+    announced = {
+        "announce_host": (config.announce_host, own.host),
+        "announce_port": (config.announce_port, own.port),
+        "announce_peer_port": (config.announce_peer_port, own.peer_port),
+    }
+    for key, (said, listed) in announced.items():
+        if said != listed:
+            raise ConfigError(
+                f"{said!r} contradicts members, where node {own.node_id} has {listed!r}: "
+                "leave it out, or change members on every node",
+                key=key,
+            )
+
+
+def _check_reachable_only_as_allowed(config: Config) -> None:
+    if config.protected_mode and not is_loopback(config.bind):
+        raise ConfigError(
+            f"{config.bind!r} can be reached from other machines, and there is no password or TLS: whoever "
+            "reaches the client or the peer port can read and change everything. Bind to 127.0.0.1, or set "
+            "protected_mode = false if the network itself keeps strangers out",
+            key="bind",
+        )
+
+
+def _check_sizes(config: Config) -> None:
+    """Hold what is said at the fields about two settings at a time."""
+    at_most = (
+        ("batch_bytes_max", "command_bytes_max"),
+        ("command_bytes_max", "uncommitted_bytes_max"),
+    )
+    for smaller, larger in at_most:
+        if getattr(config, smaller) > getattr(config, larger):
+            raise ConfigError(
+                f"{getattr(config, smaller)} must not exceed {larger} ({getattr(config, larger)})",
+                key=smaller,
+            )
+    if config.heartbeat_interval_ms * 2 > config.election_timeout_ms:
+        raise ConfigError(
+            f"{config.heartbeat_interval_ms} must be at most half of election_timeout_ms "
+            f"({config.election_timeout_ms})",
+            key="heartbeat_interval_ms",
+        )
