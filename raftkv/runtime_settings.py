@@ -69,7 +69,7 @@ class RuntimeSettings:
         return self._config
 
     def get(self, pattern: str) -> dict[str, str]:
-        """Return name -> value of the parameters whose name matches a glob, in any case (redis CONFIG GET)."""
+        """Return name -> value of the parameters whose name matches the glob (redis CONFIG GET)."""
         wanted = pattern.lower()
         return {name: value for name, value in self._shown().items() if fnmatch.fnmatchcase(name, wanted)}
 
