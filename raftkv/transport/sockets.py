@@ -1,0 +1,35 @@
+"""Options of the sockets between nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Final
+
+_KEEPALIVE_IDLE_S: Final = 2
+_KEEPALIVE_INTERVAL_S: Final = 1
+_KEEPALIVE_COUNT: Final = 3
+
+
+def tune(transport: asyncio.BaseTransport, *, unacked_ms_max: int) -> None:
+    """Send small frames at once, and notice a peer that vanished without a word within seconds."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", _KEEPALIVE_IDLE_S),
+        ("TCP_KEEPINTVL", _KEEPALIVE_INTERVAL_S),
+        ("TCP_KEEPCNT", _KEEPALIVE_COUNT),
+        ("TCP_USER_TIMEOUT", unacked_ms_max),
+    ):
+        option = getattr(socket, name, None)  # not every system has all of them
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def address_text(transport: asyncio.BaseTransport) -> str:
+    """Name the other end of a connection in a log line."""
+    peer = transport.get_extra_info("peername")
+    return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) >= 2 else "an unknown address"
