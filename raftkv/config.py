@@ -239,11 +239,11 @@ class Config:
     )
 
     def __post_init__(self) -> None:
+        _check_reachable_only_as_allowed(self)
         _fill_ports(self)
         _fill_announced(self)
         _check_members(self)
         _check_announced(self)
-        _check_reachable_only_as_allowed(self)
         _check_sizes(self)
 
     @property

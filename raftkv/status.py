@@ -1,0 +1,245 @@
+"""Asks running nodes over RESP how they and their cluster are, as `raftkv status` and `raftkv up` show it.
+
+A client like any other: it knows INFO, CLUSTER INFO and CLUSTER NODES, and nothing of the node behind
+them. Every question has a deadline; who doesn't answer in time is reported as unreachable, never waited
+for, and never remembered from an earlier look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import hiredis
+
+from raftkv.config import join_address
+
+#: Seconds that a node has to answer everything it is asked.
+ANSWER_SECONDS_MAX = 2.0
+
+#: Inline requests, in the order in which `_answer_of` reads the replies.
+_QUESTIONS = (b"INFO server\r\n", b"INFO raft\r\n", b"CLUSTER INFO\r\n", b"CLUSTER NODES\r\n")
+_READ_BYTES = 1 << 16
+_NODE_FIELD = re.compile(r"raft_node(\d+)")
+
+
+class StatusUnavailable(Exception):
+    """A node can't be asked, or gave no answer that a raftkv node gives."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"{address} {reason}")
+        self.address = address
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a node's clients connect."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return join_address(self.host, self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAnswer:
+    """What one node says of itself and of its cluster."""
+
+    cluster_id: str
+    node_id: int
+    #: None: it knows of no leader.
+    leader_id: int | None
+    #: "leader", "follower" or "candidate".
+    role: str
+    term: int
+    commit_index: int
+    applied_index: int
+    last_index: int
+    pid: int
+    #: It says cluster_state:ok, which takes a leader that it hears.
+    is_serving: bool
+    #: Every member by id, itself included.
+    members: Mapping[int, Place]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """One row of the cluster's status; None is what is unknown because the node did not answer."""
+
+    id: int
+    address: str
+    role: str | None
+    term: int | None
+    commit_index: int | None
+    applied_index: int | None
+    last_index: int | None
+    reachable: bool
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """One look at a cluster, put together from what each node said of itself."""
+
+    cluster_id: str | None
+    #: The highest term that any node is in.
+    term: int | None
+    #: The leader of that term, None while there is none.
+    leader: int | None
+    #: The leader says that it serves.
+    is_serving: bool
+    #: Ordered by id.
+    nodes: tuple[NodeStatus, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the object that `raftkv status --json` prints."""
+        rows = [{key: getattr(node, key) for key in NodeStatus.__slots__} for node in self.nodes]
+        return {"cluster_id": self.cluster_id, "term": self.term, "leader": self.leader, "nodes": rows}
+
+
+async def look(place: Place) -> ClusterStatus:
+    """Ask the node at `place` who the members are, then each of them. Raises StatusUnavailable."""
+    first = await ask_node(place)
+    members = {**first.members, first.node_id: place}
+    others = {node_id: member for node_id, member in members.items() if node_id != first.node_id}
+    answers = await ask_members(others)
+    return assemble(members, {**answers, first.node_id: first})
+
+
+async def ask_members(members: Mapping[int, Place]) -> dict[int, NodeAnswer]:
+    """Ask all at once; who doesn't answer, or answers as another node, is left out."""
+    asked = await asyncio.gather(*(ask_node(place) for place in members.values()), return_exceptions=True)
+    answers: dict[int, NodeAnswer] = {}
+    for node_id, answer in zip(members, asked, strict=True):
+        if isinstance(answer, NodeAnswer):
+            if answer.node_id == node_id:
+                answers[node_id] = answer
+        elif not isinstance(answer, StatusUnavailable):
+            raise answer
+    return answers
+
+
+def assemble(members: Mapping[int, Place], answers: Mapping[int, NodeAnswer]) -> ClusterStatus:
+    """Put the answers together; the newest term decides who leads."""
+    newest = max(answers.values(), key=lambda answer: (answer.term, answer.role == "leader"), default=None)
+    leader = None if newest is None else newest.leader_id
+    leading = None if leader is None else answers.get(leader)
+    return ClusterStatus(
+        cluster_id=None if newest is None else newest.cluster_id,
+        term=None if newest is None else newest.term,
+        leader=leader,
+        is_serving=leading is not None and leading.role == "leader" and leading.is_serving,
+        nodes=tuple(_row(node_id, members[node_id], answers.get(node_id)) for node_id in sorted(members)),
+    )
+
+
+async def ask_node(place: Place) -> NodeAnswer:
+    """Ask one node about itself. Raises StatusUnavailable."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS_MAX):
+            replies = await _converse(place)
+    except TimeoutError:
+        raise StatusUnavailable(str(place), f"did not answer within {ANSWER_SECONDS_MAX:g} s") from None
+    except OSError as failure:
+        raise StatusUnavailable(str(place), f"can't be reached: {failure.strerror or failure}") from None
+    except hiredis.ProtocolError:
+        raise StatusUnavailable(str(place), "does not speak Redis's protocol") from None
+    try:
+        return _answer_of(place, replies)
+    except (KeyError, ValueError) as lack:
+        raise StatusUnavailable(str(place), f"is no raftkv node, or none that is ready: {lack}") from None
+
+
+def _row(node_id: int, place: Place, answer: NodeAnswer | None) -> NodeStatus:
+    return NodeStatus(
+        id=node_id,
+        address=str(place),
+        role=None if answer is None else answer.role,
+        term=None if answer is None else answer.term,
+        commit_index=None if answer is None else answer.commit_index,
+        applied_index=None if answer is None else answer.applied_index,
+        last_index=None if answer is None else answer.last_index,
+        reachable=answer is not None,
+        pid=None if answer is None else answer.pid,
+    )
+
+
+async def _converse(place: Place) -> list[object]:
+    """Send the questions and return a reply for each."""
+    reader, writer = await asyncio.open_connection(place.host, place.port)
+    try:
+        writer.write(b"".join(_QUESTIONS))
+        parser = hiredis.Reader(encoding="utf-8", errors="replace")
+        replies: list[object] = []
+        while len(replies) < len(_QUESTIONS):
+            received = await reader.read(_READ_BYTES)
+            if not received:
+                raise ConnectionResetError("it closed the connection")
+            parser.feed(received)
+            while (reply := parser.gets()) is not False:
+                replies.append(reply)
+        return replies
+    finally:
+        writer.close()
+
+
+def _answer_of(place: Place, replies: Iterable[object]) -> NodeAnswer:
+    """Read the replies to `_QUESTIONS`. Raises KeyError or ValueError for what a raftkv node doesn't say."""
+    server_text, raft_text, cluster_text, nodes_text = (_text(reply) for reply in replies)
+    server, raft, cluster = _fields(server_text), _fields(raft_text), _fields(cluster_text)
+    if "raft_node_id" not in raft:
+        raise ValueError("it has no raft section in INFO")
+    node_id = int(raft["raft_node_id"])
+    leader_id = int(raft["raft_leader_id"])
+    return NodeAnswer(
+        cluster_id=raft["raft_cluster_id"],
+        node_id=node_id,
+        leader_id=leader_id if leader_id > 0 else None,
+        role=raft["raft_role"],
+        term=int(raft["raft_current_term"]),
+        commit_index=int(raft["raft_commit_index"]),
+        applied_index=int(raft["raft_last_applied_index"]),
+        last_index=int(raft["raft_current_index"]),
+        pid=int(server["process_id"]),
+        is_serving=cluster.get("cluster_state") == "ok",
+        members={**_members_in(raft), node_id: _own_place(nodes_text, place)},
+    )
+
+
+def _text(reply: object) -> str:
+    if isinstance(reply, hiredis.ReplyError):
+        raise ValueError(f"it says {reply}")
+    if not isinstance(reply, str):
+        raise ValueError("its answers are no text")
+    return reply
+
+
+def _fields(text: str) -> dict[str, str]:
+    """Read lines of name:value (redis INFO)."""
+    lines = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
+    return {name: value for name, colon, value in lines if colon}
+
+
+def _members_in(raft: Mapping[str, str]) -> dict[int, Place]:
+    """Read the raft_node<id>:...,addr=..,port=.. lines."""
+    members: dict[int, Place] = {}
+    for name, value in raft.items():
+        found = _NODE_FIELD.fullmatch(name)
+        if found:
+            parts = dict(part.partition("=")[::2] for part in value.split(","))
+            members[int(found[1])] = Place(parts["addr"], int(parts["port"]))
+    return members
+
+
+def _own_place(nodes_text: str, asked: Place) -> Place:
+    """Find the address on the `myself` line (redis CLUSTER NODES); `asked` when it names none."""
+    for line in nodes_text.splitlines():
+        _, address, flags, *_ = line.split(" ")
+        if "myself" in flags.split(","):
+            host, _, port = address.partition("@")[0].rpartition(":")
+            return Place(host, int(port)) if host else asked
+    return asked
