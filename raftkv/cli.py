@@ -90,8 +90,8 @@ def _add_serve(command: argparse.ArgumentParser) -> None:
     settings = command.add_argument_group(
         "settings",
         "Each is a key of the TOML file too, with _ for -, and an environment variable: "
-        f"--node-id is node_id and {ENVIRONMENT_PREFIX}NODE_ID. Flags win over the environment, and that over "
-        "the file.",
+        f"--node-id is node_id and {ENVIRONMENT_PREFIX}NODE_ID. Flags win over the environment, "
+        "and the environment over the file.",
     )
     for setting in SETTINGS:
         default = setting.kind.show(setting.default)
