@@ -130,8 +130,21 @@ class Sliced:
         return self.result
 
 
+@dataclass(slots=True)
+class Awaited:
+    """A LOCAL reply that waits for something (redis WAIT): ask `look` again and again until it has a reply.
+
+    None from `look`: not yet. At the deadline `at_last` is taken. Only the connection that asked waits.
+    """
+
+    look: Callable[[], Reply]
+    at_last: Callable[[], Reply]
+    #: 0: there is no deadline.
+    timeout_ms: int
+
+
 #: WRITE and READ handlers take the Keyspace, LOCAL ones the Session; the route says which, hence `Any`.
-Handler = Callable[[Any, list[bytes]], Reply | Sliced]
+Handler = Callable[[Any, list[bytes]], Reply | Sliced | Awaited]
 
 FLAGS: Final = frozenset(
     {

@@ -1,0 +1,214 @@
+"""What LOCAL handlers see: the session of the client that asks, and its node as a `NodeView`.
+
+Knows no sockets and no event loop: the client shell makes a Session per connection and keeps its fields
+marked "shell" up to date; the node implements `NodeView` and is asked for a fresh `NodeStatus` when needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Protocol
+
+from raftkv.commands.table import CommandTable, Sliced
+from raftkv.raft.types import NOBODY, RaftStatus
+from raftkv.runtime_settings import RuntimeSettings
+
+
+def member_name(cluster_id: bytes, node_id: int) -> str:
+    """The 40 hex digits that name a node in Redis Cluster's terms; the same on every node, for good."""
+    return blake2b(b"node %d" % node_id, key=cluster_id, digest_size=20).hexdigest()
+
+
+def shard_name(cluster_id: bytes, group_id: int) -> str:
+    """The 40 hex digits that name a Raft group in Redis Cluster's terms (redis CLUSTER MYSHARDID)."""
+    return blake2b(b"group %d" % group_id, key=cluster_id, digest_size=20).hexdigest()
+
+
+@dataclass(slots=True)
+class MemberStatus:
+    """One member of the cluster, as this node sees it. Counters are 0 for the node itself."""
+
+    node_id: int
+    #: What clients are told: host and the two ports.
+    host: str
+    port: int
+    peer_port: int
+    #: This node has a link to it; True for the node itself.
+    is_reachable: bool
+    #: What the leader knows to be durable there; 0 when this node is not the leader.
+    match_index: int = 0
+    #: Since the last bytes came from it, None: never.
+    heard_ms_ago: int | None = None
+    #: Attempts to connect to it that succeeded and that failed.
+    connects_count: int = 0
+    failed_connects_count: int = 0
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a node has counted since its start, for INFO stats and clients."""
+
+    connections_received: int = 0
+    rejected_connections: int = 0
+    commands_processed: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    keyspace_hits: int = 0
+    keyspace_misses: int = 0
+    expired_keys: int = 0
+    #: Replies of each error prefix (redis INFO errorstats).
+    errors: Mapping[str, int] = field(default_factory=dict)
+    #: Connections that wait for something at the moment.
+    blocked_clients: int = 0
+
+
+@dataclass(slots=True)
+class ProcessStatus:
+    """What the operating system says of the node's process."""
+
+    pid: int
+    #: 40 hex digits, new at each start.
+    run_id: str
+    uptime_s: int
+    #: Resident bytes now, and at most so far.
+    memory_bytes: int
+    memory_peak_bytes: int
+    #: Of the whole machine.
+    memory_total_bytes: int
+    cpu_user_s: float
+    cpu_system_s: float
+    #: Of the data directory's two parts.
+    log_bytes: int
+    state_bytes: int
+    #: The log index up to which `state/` is durable by itself.
+    state_durable_index: int
+    config_file: str = ""
+    executable: str = ""
+
+
+@dataclass(slots=True)
+class KeyCount:
+    """Keys of one database."""
+
+    keys: int
+    #: How many of them have an expiry.
+    expiring: int
+
+
+@dataclass(slots=True)
+class NodeStatus:
+    """One look at a node and its cluster. `members` is ordered by id and holds the node itself."""
+
+    cluster_id: bytes
+    node_id: int
+    members: Sequence[MemberStatus]
+    raft: RaftStatus
+    #: The leader, or while there is none the last one that was known. NOBODY: never knew any.
+    last_leader_id: int
+    process: ProcessStatus
+    counters: Counters
+
+    @property
+    def has_leader(self) -> bool:
+        """Whether a leader is known at the moment."""
+        return self.raft.leader_id != NOBODY
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node leads."""
+        return self.raft.leader_id == self.node_id
+
+    @property
+    def myself(self) -> MemberStatus:
+        """This node among the members."""
+        return self.member(self.node_id)
+
+    @property
+    def master(self) -> MemberStatus:
+        """Whom clients are told that serves all slots; always somebody, for an empty map makes them raise."""
+        return self.members[0] if self.last_leader_id == NOBODY else self.member(self.last_leader_id)
+
+    def member(self, node_id: int) -> MemberStatus:
+        """The member with that id, which must be one."""
+        return next(member for member in self.members if member.node_id == node_id)
+
+
+class NodeView(Protocol):
+    """The node, as LOCAL handlers ask it. Nothing here waits."""
+
+    @property
+    def commands(self) -> CommandTable:
+        """The table that the node serves."""
+
+    @property
+    def settings(self) -> RuntimeSettings:
+        """What CONFIG GET and SET show and change."""
+
+    def status(self) -> NodeStatus:
+        """A fresh look; the caller's own."""
+
+    def now_us(self) -> int:
+        """Microseconds of the Unix epoch by this node's clock."""
+
+    def sessions(self) -> Iterable[Session]:
+        """Every client's session, oldest first."""
+
+    def key_counts(self) -> Mapping[int, KeyCount]:
+        """By database; those without keys may be left out."""
+
+    def count_keys_in_slot(self, slot: int) -> int:
+        """Number of keys in the slot as this node has applied them."""
+
+    def keys_in_slot(self, slot: int, *, count_max: int) -> list[bytes]:
+        """The first keys of the slot in the order of its rows."""
+
+    def digest(self) -> Sliced:
+        """[digest of all rows in hex, the applied index at which it holds]."""
+
+    def replicas_at(self, index: int) -> int:
+        """How many other members have the log up to `index` on their disks, as far as is known here."""
+
+    def request_leadership(self) -> None:
+        """Ask the leader, which is known and another node, to hand over to this one."""
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One client's connection, as the commands know it.
+
+    Handlers write what the client chose; the client shell writes the fields marked "shell" and acts on
+    `is_closing`, `protocol`, `db` and `is_readonly`.
+    """
+
+    #: From 1, never used again.
+    client_id: int
+    node: NodeView
+    #: "host:port" of the client and of our end.
+    address: str = ""
+    local_address: str = ""
+    file_descriptor: int = -1
+    #: Milliseconds of the Unix epoch.
+    created_ms: int = 0
+    #: RESP version of the replies: 2, or 3 after HELLO 3.
+    protocol: int = 2
+    db: int = 0
+    name: bytes = b""
+    lib_name: bytes = b""
+    lib_ver: bytes = b""
+    #: Reads at a follower are welcome (redis READONLY).
+    is_readonly: bool = False
+    #: ASKING was said. No slot ever moves between groups yet, so nothing depends on it.
+    is_asking: bool = False
+    #: Close the connection once the replies so far have left (redis QUIT).
+    is_closing: bool = False
+    #: Shell: name of the last command, `client|list` for a sub-command.
+    last_command: bytes = b""
+    #: Shell: milliseconds of the Unix epoch when bytes last came.
+    active_ms: int = 0
+    #: Shell: the log index of the last write that was answered; 0: none was.
+    last_write_index: int = 0
+    #: Shell: unparsed request bytes, and reply bytes that have not left.
+    input_bytes: int = 0
+    output_bytes: int = 0
