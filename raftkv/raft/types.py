@@ -188,6 +188,7 @@ class ReadIndexReply:
     sender: int
     to: int
     context: int
+    #: 0: refused, the answering node doesn't lead.
     read_index: int
     #: As in `Heartbeat`, so that an idle follower need not wait for the next one to apply.
     leader_commit: int
@@ -254,6 +255,10 @@ class RaftConfig:
     uncommitted_bytes_max: int = 256 << 20
     #: Payload bytes of entries kept in memory, for followers that are a little behind.
     log_cache_bytes_max: int = 32 << 20
+    #: Payload bytes of committed entries in one Ready; one larger entry travels alone.
+    committed_bytes_max: int = 4 << 20
+    #: Unanswered `read_index` calls; further ones are refused.
+    pending_reads_max: int = 4096
 
 
 @dataclass(slots=True)

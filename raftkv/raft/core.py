@@ -1,0 +1,328 @@
+"""One Raft node as a pure state machine: inputs are methods, the output is a `Ready`.
+
+Knows no clock, no disk, no socket: times, randomness and the durable log are handed in. The rules
+stand in `election`, `replication`, `read_index` and `transfer`; here is who gets which message, and
+the way in and out.
+
+The driver does with every Ready, in this order:
+
+1. write its hard state and entries to the log, unsynced, before the next call into the core;
+2. send `messages`;
+3. ask for an fsync; once one that BEGAN after the write has ended: send `messages_after_persist`
+   and call `persisted` with the last entry's id, Ready by Ready in their order;
+4. apply `committed_entries`, then call `applied`.
+
+Every `now_ns` is read after the bytes of what it comes with were received: a process can be
+stopped in between, and the lease and stickiness count on "received no earlier than sent, heard no
+earlier than received".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any, NoReturn
+
+from raftkv.raft import election, read_index, replication, transfer
+from raftkv.raft import state as raft_state
+from raftkv.raft.log import RaftLog
+from raftkv.raft.membership import MembershipChangeUnsupported
+from raftkv.raft.progress import Progress
+from raftkv.raft.state import NS_PER_MS, Outbox, RaftState
+from raftkv.raft.types import (
+    CANDIDATE,
+    FOLLOWER,
+    LEADER,
+    PRE_CANDIDATE,
+    AppendEntries,
+    AppendEntriesReply,
+    EntryId,
+    HardState,
+    Heartbeat,
+    HeartbeatReply,
+    LogReader,
+    Message,
+    PeerStatus,
+    ProtocolError,
+    RaftConfig,
+    RaftStatus,
+    ReadIndexReply,
+    ReadIndexRequest,
+    Ready,
+    RequestVote,
+    RequestVoteReply,
+    Role,
+    TimeoutNow,
+)
+
+#: Each takes the message type that it stands beside, which the type system can't say of a dict.
+_Handler = Callable[[RaftState, Any], None]
+
+
+def _ignore(_state: RaftState, _msg: Message) -> None:
+    """Drop an answer to what this node asked in another role."""
+
+
+def _refuse_timeout_now(_state: RaftState, msg: TimeoutNow) -> NoReturn:
+    raise ProtocolError(f"node {msg.sender} hands over term {msg.term}, which this node leads")
+
+
+#: What each message does in each role, in a message's own term. InstallSnapshot will be a row here.
+_HANDLERS: dict[type, Mapping[Role, _Handler]] = {
+    RequestVote: {
+        FOLLOWER: election.on_request_vote,
+        PRE_CANDIDATE: election.on_request_vote,
+        CANDIDATE: election.on_request_vote,
+        LEADER: election.on_request_vote,
+    },
+    RequestVoteReply: {
+        FOLLOWER: _ignore,
+        PRE_CANDIDATE: election.on_pre_vote_reply,
+        CANDIDATE: election.on_vote_reply,
+        LEADER: _ignore,
+    },
+    # A leader meets another one of its term: refused in there.
+    AppendEntries: {
+        FOLLOWER: replication.on_append_entries,
+        PRE_CANDIDATE: replication.on_append_entries,
+        CANDIDATE: replication.on_append_entries,
+        LEADER: replication.on_append_entries,
+    },
+    AppendEntriesReply: {
+        FOLLOWER: _ignore,
+        PRE_CANDIDATE: _ignore,
+        CANDIDATE: _ignore,
+        LEADER: replication.on_append_entries_reply,
+    },
+    Heartbeat: {
+        FOLLOWER: replication.on_heartbeat,
+        PRE_CANDIDATE: replication.on_heartbeat,
+        CANDIDATE: replication.on_heartbeat,
+        LEADER: replication.on_heartbeat,
+    },
+    HeartbeatReply: {
+        FOLLOWER: _ignore,
+        PRE_CANDIDATE: _ignore,
+        CANDIDATE: _ignore,
+        LEADER: replication.on_heartbeat_reply,
+    },
+    TimeoutNow: {
+        FOLLOWER: election.on_timeout_now,
+        PRE_CANDIDATE: election.on_timeout_now,
+        CANDIDATE: election.on_timeout_now,
+        LEADER: _refuse_timeout_now,
+    },
+    ReadIndexRequest: {
+        FOLLOWER: read_index.refuse_read_index_request,
+        PRE_CANDIDATE: read_index.refuse_read_index_request,
+        CANDIDATE: read_index.refuse_read_index_request,
+        LEADER: read_index.on_read_index_request,
+    },
+    ReadIndexReply: {
+        FOLLOWER: replication.on_read_index_reply,
+        PRE_CANDIDATE: _ignore,
+        CANDIDATE: _ignore,
+        LEADER: _ignore,
+    },
+}
+
+
+class RaftCore:
+    """One member of one Raft group. Not thread-safe; never calls back."""
+
+    def __init__(
+        self,
+        config: RaftConfig,
+        hard_state: HardState,
+        log: LogReader,
+        *,
+        applied: EntryId,
+        random: Random,
+        now_ns: int,
+    ) -> None:
+        """Start as a follower from what is durable.
+
+        `applied` is what the state machine has, its term checked against the log by the driver.
+        `random` must differ from start to start, or answers to an earlier life could be taken for
+        answers to this one. Raises ValueError if the node isn't among the voters.
+        """
+        raft_log = RaftLog(log, applied=applied, cache_bytes_max=config.log_cache_bytes_max)
+        self._state = raft_state.start(config, hard_state, raft_log, random, now_ns)
+        election.restart_election_timer(self._state)
+
+    # --- inputs -----------------------------------------------------------------------------
+
+    def tick(self, now_ns: int) -> None:
+        """Let time pass; to be called about every 10 ms, and when the process wakes up."""
+        state = self._state
+        state.advance_clock(now_ns)
+        if state.role is LEADER:
+            transfer.maybe_give_up_transfer(state)
+            election.check_quorum(state)
+        else:
+            election.maybe_campaign(state)
+        if state.leader is not None:
+            replication.on_leader_tick(state)
+
+    def step(self, msg: Message, now_ns: int) -> None:
+        """Take a message from a peer. Raises ProtocolError for what no correct peer sends."""
+        state = self._state
+        if msg.to != state.config.node_id or msg.sender not in state.peers:
+            raise ProtocolError(f"a message from node {msg.sender} to {msg.to} reached {state.node_id}")
+        state.advance_clock(now_ns)
+        if msg.term < state.current_term:
+            election.answer_old_term(state, msg)
+        elif msg.term == state.current_term or election.maybe_adopt_term(state, msg):
+            _HANDLERS[type(msg)][state.role](state, msg)
+
+    def propose(self, payload: bytes) -> EntryId:
+        """Append a command and return the id that it is committed under, if it ever is.
+
+        Its AppendEntries are made in `ready`, so what one turn proposes shares messages.
+        Raises NotLeader, ProposalDropped.
+        """
+        return replication.propose(self._state, payload)
+
+    def read_index(self, context: int, now_ns: int) -> None:
+        """Ask for an index to read at; a ReadState with `context` answers in some Ready.
+
+        A lost question or answer isn't repeated: ask again, under a new context. Once a leader is
+        lost, what waits for it comes out refused. Raises NotLeader(NOBODY) when no leader is known.
+        """
+        self._state.advance_clock(now_ns)
+        read_index.read_index(self._state, context)
+
+    def transfer_leadership(self, to: int, now_ns: int) -> None:
+        """Hand leadership over to another voter; given up after an election timeout.
+
+        Raises NotLeader, ValueError.
+        """
+        self._state.advance_clock(now_ns)
+        transfer.transfer_leadership(self._state, to)
+
+    def change_membership(self) -> NoReturn:
+        """Refuse: raises MembershipChangeUnsupported."""
+        raise MembershipChangeUnsupported
+
+    def persisted(self, entry_id: EntryId) -> None:
+        """Note that the write of the Ready that ended with `entry_id` is durable, and all before it.
+
+        Of several finished writes the newest may be reported alone. A report of entries that were
+        cut since is late and ignored.
+        """
+        state = self._state
+        if state.log.persist_to(entry_id) and state.role is LEADER:
+            replication.maybe_commit(state)
+
+    def applied(self, index: int) -> None:
+        """Note that the state machine has applied everything up to `index`."""
+        self._state.log.apply_to(index)
+
+    # --- outputs ----------------------------------------------------------------------------
+
+    def has_ready(self) -> bool:
+        """Tell whether `ready` has anything to say."""
+        state = self._state
+        outbox = state.outbox
+        leader = state.leader
+        return bool(
+            outbox.messages
+            or outbox.messages_after_persist
+            or outbox.read_states
+            or outbox.has_hard_state
+            or state.log.has_unaccepted
+            or state.log.has_committed
+            or (leader is not None and (leader.has_appends or leader.wants_heartbeats))
+        )
+
+    def ready(self) -> Ready:
+        """Return what is to be done now; taking it is accepting it. See the module's docstring."""
+        state = self._state
+        log = state.log
+        leader = state.leader
+        if leader is not None:
+            if leader.wants_heartbeats:
+                replication.send_heartbeats(state)
+            if leader.has_appends:
+                replication.send_appends(state)
+        outbox = state.outbox
+        state.outbox = Outbox()
+        return Ready(
+            HardState(state.current_term, state.voted_for) if outbox.has_hard_state else None,
+            log.take_unaccepted(),
+            outbox.messages,
+            outbox.messages_after_persist,
+            log.take_committed(state.config.committed_bytes_max),
+            outbox.read_states,
+        )
+
+    def lease_is_valid(self, now_ns: int) -> bool:
+        """Tell whether a request received by `now_ns` may be read from the applied state at once.
+
+        `now_ns` must have been read after the request was received (thesis §6.4.1).
+        """
+        return read_index.is_lease_valid(self._state, now_ns)
+
+    def status(self, now_ns: int) -> RaftStatus:
+        """Return one look at everything that a status page shows."""
+        state = self._state
+        leader = state.leader
+        progresses = leader.progresses.values() if leader is not None else ()
+        return RaftStatus(
+            node_id=state.node_id,
+            role=state.role,
+            current_term=state.current_term,
+            leader_id=state.leader_id,
+            commit_index=state.log.commit_index,
+            last_applied=state.log.last_applied,
+            first_index=state.log.first_index,
+            last_index=state.log.last_index,
+            persisted_index=state.log.persisted_index,
+            peers=[_peer_status(progress, now_ns) for progress in progresses],
+        )
+
+    @property
+    def role(self) -> Role:
+        """What this node is in its term."""
+        return self._state.role
+
+    @property
+    def current_term(self) -> int:
+        """The newest term that this node knows of."""
+        return self._state.current_term
+
+    @property
+    def leader_id(self) -> int:
+        """The leader of the current term; NOBODY when none is known."""
+        return self._state.leader_id
+
+    @property
+    def commit_index(self) -> int:
+        """The newest entry known to be committed."""
+        return self._state.log.commit_index
+
+    @property
+    def last_applied(self) -> int:
+        """The newest entry that the state machine has."""
+        return self._state.log.last_applied
+
+    @property
+    def last_index(self) -> int:
+        """The newest entry of the log, durable or not."""
+        return self._state.log.last_index
+
+    @property
+    def persisted_index(self) -> int:
+        """The newest entry that is durable here."""
+        return self._state.log.persisted_index
+
+
+def _peer_status(progress: Progress, now_ns: int) -> PeerStatus:
+    heard_ns = progress.heard_ns
+    return PeerStatus(
+        node_id=progress.node_id,
+        match_index=progress.match_index,
+        next_index=progress.next_index,
+        state=progress.state.name.lower(),
+        heard_ms_ago=None if heard_ns is None else max(0, now_ns - heard_ns) // NS_PER_MS,
+    )

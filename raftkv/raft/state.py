@@ -1,0 +1,182 @@
+"""The whole state of one Raft node (Raft Figure 2, "State"), and what it is about to send.
+
+Holds no rules. Each field names the module that writes it: `election` owns term, vote, role and
+timers, `replication` the progress of followers, `read_index` rounds, lease and reads, `transfer`
+the transfer; `core` empties the outbox.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from random import Random
+
+from raftkv.raft.log import RaftLog
+from raftkv.raft.membership import Membership
+from raftkv.raft.progress import Inflights, Progress
+from raftkv.raft.types import FOLLOWER, NOBODY, HardState, Message, RaftConfig, ReadState, Role
+
+NS_PER_MS = 1_000_000
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What the next Ready carries, besides entries. Any module adds, `core` empties."""
+
+    messages: list[Message] = field(default_factory=list)
+    messages_after_persist: list[Message] = field(default_factory=list)
+    read_states: list[ReadState] = field(default_factory=list)
+    #: Term or vote changed since the last Ready.
+    has_hard_state: bool = False
+
+
+@dataclass(slots=True)
+class PendingRead:
+    """A read that waits at the leader until a majority has acknowledged its round (thesis §6.4)."""
+
+    #: Who asked: this node itself, or a follower.
+    asker: int
+    context: int
+    read_index: int
+    round: int
+
+
+@dataclass(slots=True)
+class Transfer:
+    """A leadership transfer under way (thesis §3.10)."""
+
+    to: int
+    #: Given up from then on.
+    deadline_ns: int
+
+
+@dataclass(slots=True)
+class LeaderState:
+    """What only a leader knows, for one term (Raft Figure 2, "Volatile state on leaders")."""
+
+    #: When the term's leadership began.
+    since_ns: int
+    #: Index of the term's empty entry; everything from there on is of the leader's own term.
+    term_start_index: int
+    #: The other voters.
+    progresses: dict[int, Progress]
+    heartbeat_due_ns: int
+    #: Payload bytes of this term's uncommitted entries.
+    uncommitted_bytes: int = 0
+    #: Some follower may lack entries that its window has room for.
+    has_appends: bool = True
+    #: The contact round that messages carry now, from 1.
+    round: int = 0
+    #: A message carrying `round` was made, so a later request needs a new one.
+    is_round_carried: bool = True
+    #: Heartbeats of `round` are to be sent in the next Ready.
+    wants_heartbeats: bool = False
+    #: (round, when it began) of rounds without a majority's answer, rising.
+    round_starts: deque[tuple[int, int]] = field(default_factory=deque)
+    #: The newest round that a majority, the leader included, has acknowledged.
+    quorum_round: int = 0
+    #: The lease runs short of then; 0: none was had in this term.
+    lease_end_ns: int = 0
+    #: Invariant: rounds rise.
+    reads: deque[PendingRead] = field(default_factory=deque)
+    transfer: Transfer | None = None
+    #: The target may campaign at any time from then on, so no lease is trusted (thesis §6.4.1).
+    has_sent_timeout_now: bool = False
+
+
+@dataclass(slots=True)
+class RaftState:
+    """One node; made by `start`."""
+
+    config: RaftConfig
+    membership: Membership
+    #: The other voters.
+    peers: tuple[int, ...]
+    log: RaftLog
+    random: Random
+    #: The newest time that the driver has told.
+    now_ns: int
+    #: Written by `election`.
+    current_term: int
+    voted_for: int
+    #: No vote is granted before then: the node forgot whom it heard before it was started.
+    quiet_until_ns: int
+    #: Contexts of follower reads on the wire count up from a random place, so that an answer to
+    #: an earlier life of this node is never taken for one to this life.
+    next_wire_context: int
+    election_timeout_ns: int
+    heartbeat_interval_ns: int
+    #: How long a round's acknowledgement by a majority keeps other leaders away.
+    lease_ns: int
+    role: Role = FOLLOWER
+    leader_id: int = NOBODY
+    #: When a leader was last heard, whatever its term; None: never since the start.
+    heard_leader_ns: int | None = None
+    #: The election timer fires `election_wait_ns` after this.
+    election_timer_ns: int = 0
+    election_wait_ns: int = 0
+    #: Answers to the running (pre-)election.
+    votes: dict[int, bool] = field(default_factory=dict)
+    #: None unless role is LEADER.
+    leader: LeaderState | None = None
+    #: A follower's reads at its leader: context on the wire -> the driver's context.
+    follower_reads: dict[int, int] = field(default_factory=dict)
+    outbox: Outbox = field(default_factory=Outbox)
+
+    @property
+    def node_id(self) -> int:
+        """This node's id."""
+        return self.config.node_id
+
+    def leading(self) -> LeaderState:
+        """Return the leader's part of the state; the node must lead."""
+        assert self.leader is not None, f"node {self.node_id} doesn't lead in term {self.current_term}"
+        return self.leader
+
+    def advance_clock(self, now_ns: int) -> None:
+        """Take a newer reading of the clock; an older one says nothing new."""
+        if now_ns > self.now_ns:
+            self.now_ns = now_ns
+
+
+def start(config: RaftConfig, hard_state: HardState, log: RaftLog, random: Random, now_ns: int) -> RaftState:
+    """Make the state of a node that starts as a follower from what is durable. Raises ValueError."""
+    assert hard_state.current_term >= log.last_term, (
+        f"the log ends in term {log.last_term}, the hard state in {hard_state.current_term}"
+    )
+    membership = Membership(config.voters)
+    timeout_ns = config.election_timeout_ms * NS_PER_MS
+    is_pristine = hard_state.current_term == 0 and log.last_index == 0
+    return RaftState(
+        config=config,
+        membership=membership,
+        peers=membership.peers_of(config.node_id),
+        log=log,
+        random=random,
+        now_ns=now_ns,
+        current_term=hard_state.current_term,
+        voted_for=hard_state.voted_for,
+        # A brand-new group has no leader yet whose lease a vote could break.
+        quiet_until_ns=now_ns if is_pristine else now_ns + timeout_ns,
+        next_wire_context=random.getrandbits(62),
+        election_timeout_ns=timeout_ns,
+        heartbeat_interval_ns=config.heartbeat_interval_ms * NS_PER_MS,
+        lease_ns=timeout_ns * (100 - config.clock_drift_percent) // 100,
+    )
+
+
+def new_leader_state(state: RaftState) -> LeaderState:
+    """Return what a leader knows at the start of its term, before its empty entry is appended."""
+    config = state.config
+    next_index = state.log.last_index + 1
+
+    def new_progress(peer: int) -> Progress:
+        inflights = Inflights(count_max=config.inflight_messages_max, bytes_max=config.inflight_bytes_max)
+        return Progress(node_id=peer, next_index=next_index, inflights=inflights)
+
+    return LeaderState(
+        since_ns=state.now_ns,
+        term_start_index=next_index,
+        progresses={peer: new_progress(peer) for peer in state.peers},
+        heartbeat_due_ns=state.now_ns + state.heartbeat_interval_ns,
+    )

@@ -1,0 +1,41 @@
+"""Handing leadership over to a chosen follower (thesis §3.10).
+
+The leader stops taking proposals, lets the target catch up, then sends it a TimeoutNow; the target
+campaigns at once, without a pre-vote, and the others' stickiness is waived. After an election
+timeout without a new leader the old one carries on.
+
+From the first TimeoutNow on the leader trusts no lease in its term: the message may reach the target late.
+"""
+
+from __future__ import annotations
+
+from raftkv.raft.state import RaftState, Transfer
+from raftkv.raft.types import LEADER, NotLeader, TimeoutNow
+
+
+def transfer_leadership(state: RaftState, to: int) -> None:
+    """Begin a transfer, in place of an earlier one. Raises NotLeader, ValueError."""
+    if state.role is not LEADER:
+        raise NotLeader(state.leader_id)
+    if to not in state.peers:
+        raise ValueError(f"leadership goes to another voter {state.peers}, not to node {to}")
+    leader = state.leading()
+    leader.transfer = Transfer(to, deadline_ns=state.now_ns + state.election_timeout_ns)
+    maybe_send_timeout_now(state)
+
+
+def maybe_send_timeout_now(state: RaftState) -> None:
+    """Tell the target to campaign, once its log is as long as the own one."""
+    leader = state.leading()
+    transfer = leader.transfer
+    if transfer is None or leader.progresses[transfer.to].match_index < state.log.last_index:
+        return
+    leader.has_sent_timeout_now = True
+    state.outbox.messages.append(TimeoutNow(state.current_term, state.node_id, transfer.to))
+
+
+def maybe_give_up_transfer(state: RaftState) -> None:
+    """Take proposals again if the transfer has had its time."""
+    leader = state.leading()
+    if leader.transfer is not None and state.now_ns >= leader.transfer.deadline_ns:
+        leader.transfer = None
