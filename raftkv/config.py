@@ -214,6 +214,14 @@ class Config:
     inflight_bytes_max: int = field(
         default=8 * _MB, metadata=_key(_ANY_SIZE, "unanswered append bytes to one follower")
     )
+    #: Payload bytes of committed entries that are applied at a time; one larger entry travels alone.
+    committed_bytes_max: int = field(
+        default=4 * _MB, metadata=_key(Size(1 << 10, _GB), "entry bytes applied at a time")
+    )
+    #: ReadIndex requests that wait for a majority; further ones are refused.
+    pending_reads_max: int = field(
+        default=4096, metadata=_key(Integer(1, 1_000_000), "read requests that wait for a majority")
+    )
     #: Bytes of messages that wait for a slow peer link; past it they are dropped, and Raft sends again.
     peer_queue_bytes_max: int = field(
         default=64 * _MB, metadata=_key(Size(_MB, _TB), "unsent bytes to one peer")
@@ -269,6 +277,8 @@ class Config:
             inflight_bytes_max=self.inflight_bytes_max,
             uncommitted_bytes_max=self.uncommitted_bytes_max,
             log_cache_bytes_max=self.log_cache_bytes_max,
+            committed_bytes_max=self.committed_bytes_max,
+            pending_reads_max=self.pending_reads_max,
         )
 
 
