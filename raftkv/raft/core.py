@@ -263,6 +263,12 @@ class RaftCore:
         """
         return read_index.is_lease_valid(self._state, now_ns)
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether this node leads and has applied its term's first entry, and so all before it (Raft §8)."""
+        leader = self._state.leader
+        return leader is not None and self._state.log.last_applied >= leader.term_start_index
+
     def status(self, now_ns: int) -> RaftStatus:
         """Return one look at everything that a status page shows."""
         state = self._state
