@@ -68,14 +68,8 @@ def read_index(state: RaftState, context: int) -> None:
         _add_read(state, state.node_id, context)
     elif state.leader_id == NOBODY:
         raise NotLeader(NOBODY)
-    elif len(state.follower_reads) >= state.config.pending_reads_max:
-        state.outbox.read_states.append(ReadState(context, 0))
     else:
-        wire_context = state.next_wire_context
-        state.next_wire_context += 1
-        state.follower_reads[wire_context] = context
-        request = ReadIndexRequest(state.current_term, state.node_id, state.leader_id, wire_context)
-        state.outbox.messages.append(request)
+        _ask_leader(state, context)
 
 
 def on_read_index_request(state: RaftState, msg: ReadIndexRequest) -> None:
@@ -112,6 +106,19 @@ def refuse_follower_reads(state: RaftState) -> None:
     state.follower_reads.clear()
 
 
+def _ask_leader(state: RaftState, context: int) -> None:
+    """Send a follower's read to its leader."""
+    waiting = state.follower_reads
+    if len(waiting) >= state.config.pending_reads_max:
+        # The oldest goes: its question or answer was most likely lost.
+        state.outbox.read_states.append(ReadState(waiting.pop(next(iter(waiting))), 0))
+    wire_context = state.next_wire_context
+    state.next_wire_context += 1
+    waiting[wire_context] = context
+    request = ReadIndexRequest(state.current_term, state.node_id, state.leader_id, wire_context)
+    state.outbox.messages.append(request)
+
+
 def _add_read(state: RaftState, asker: int, context: int) -> None:
     """Queue a read behind a round that no message carries yet, so that it begins after the request."""
     leader = state.leading()
@@ -120,7 +127,7 @@ def _add_read(state: RaftState, asker: int, context: int) -> None:
         return
     if leader.is_round_carried:
         begin_round(state)
-        leader.wants_heartbeats = True
+    leader.wants_heartbeats = True
     # Until an entry of the own term is committed, `commit_index` may lack what earlier leaders
     # committed; all of that stands before the term's first entry. Who waits for that entry to be
     # applied reads late enough.
