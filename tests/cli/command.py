@@ -1,0 +1,51 @@
+"""Runs the raftkv command as a shell would, in an environment without RAFTKV_* of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+#: Far beyond what any of these commands takes: it only ends a test that hangs.
+_SECONDS_MAX = 60
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """Return this process's environment with these RAFTKV_* settings alone."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RAFTKV_")}
+    return {**clean, **settings}
+
+
+def raftkv(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "raftkv", *arguments],
+        cwd=cwd,
+        env={**environment(**settings), "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS_MAX,
+        check=False,
+    )
+
+
+def free_port_run(count: int) -> int:
+    """Return a port from which `count` ports, and those 10000 higher, were free just now."""
+    for first in range(21_000 + os.getpid() % 5_000, 31_000, count):
+        if all(is_free(port) and is_free(port + 10_000) for port in range(first, first + count)):
+            return first
+    raise AssertionError("no free ports on this machine")
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on the port on loopback."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
