@@ -6,6 +6,7 @@ node to a peer), `listener` (peers to this node), `transport` (all of them as on
 
 from raftkv.transport.limits import TransportLimits
 from raftkv.transport.link import Address, Refused
+from raftkv.transport.sockets import failure_text
 from raftkv.transport.transport import PeerLinkStatus, Transport
 
-__all__ = ["Address", "PeerLinkStatus", "Refused", "Transport", "TransportLimits"]
+__all__ = ["Address", "PeerLinkStatus", "Refused", "Transport", "TransportLimits", "failure_text"]

@@ -26,7 +26,7 @@ from raftkv.transport.greeting import (
 )
 from raftkv.transport.limits import TransportLimits
 from raftkv.transport.outbox import Outbox
-from raftkv.transport.sockets import tune
+from raftkv.transport.sockets import failure_text, tune
 
 Address = tuple[str, int]
 
@@ -220,10 +220,10 @@ class Link:
         try:
             self._on_welcome(dialed, await self._dial(dialed))
             self._on_failure(await dialed.ended)
-        except TimeoutError:
-            self._on_failure("no answer in time")
-        except (OSError, Refused) as error:
-            self._on_failure(str(error))
+        except OSError as error:
+            self._on_failure(failure_text(error))
+        except Refused as error:
+            self._on_failure(error.reason)
         finally:
             is_greeted = self._dialed is not None
             self._dialed = None

@@ -1,8 +1,10 @@
-"""Options of the sockets between nodes."""
+"""Options of the sockets between nodes, and words for their errors."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from typing import Final
 
@@ -33,3 +35,12 @@ def address_text(transport: asyncio.BaseTransport) -> str:
     """Name the other end of a connection in a log line."""
     peer = transport.get_extra_info("peername")
     return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) >= 2 else "an unknown address"
+
+
+def failure_text(error: OSError) -> str:
+    """Say in the system's words why a peer isn't reached: the loops' own differ."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if error.errno in errno.errorcode:
+        return os.strerror(error.errno)
+    return str(error)

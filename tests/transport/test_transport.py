@@ -20,7 +20,8 @@ from raftkv.raft.types import (
     RequestVoteReply,
     TimeoutNow,
 )
-from tests.transport.conftest import CLUSTER, HOST, Net, WithNet, eventually
+from tests.transport.conftest import WithNet
+from tests.transport.loopback import CLUSTER, HOST, Net, eventually
 
 
 def heartbeat(round: int, *, sender: int = 1, to: int = 2) -> Heartbeat:

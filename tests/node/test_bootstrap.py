@@ -1,0 +1,284 @@
+"""Nodes that form a cluster over real sockets, on both event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from raftkv.node.bootstrap import BootstrapTiming, answers_of_formed, form_cluster
+from raftkv.node.formation import Founding, cluster_id_of, decode_report, encode_report
+from raftkv.raft.types import ProtocolError
+from raftkv.transport import Address, Transport, TransportLimits
+from tests.transport.loopback import HOST, LOOPS, eventually, run_on
+
+TIMING = BootstrapTiming(ask_min_ms=5, ask_max_ms=20, log_min_ms=20, log_max_ms=40)
+
+
+class PowerLoss(Exception):
+    """The process ends here."""
+
+
+class Disk:
+    """A data directory that keeps what was saved, and may lose power at a chosen save."""
+
+    def __init__(self, founding: Founding) -> None:
+        self.founding = founding
+        self.saves = 0
+        #: (number of the save, whether the bytes made it to the disk before the power went)
+        self.power_loss: tuple[int, bool] | None = None
+
+    def save_founding(self, founding: Founding) -> None:
+        self.saves += 1
+        if self.power_loss is not None and self.power_loss[0] == self.saves:
+            if self.power_loss[1]:
+                self.founding = founding
+            raise PowerLoss
+        self.founding = founding
+
+
+class Cluster:
+    """Three members on free ports; each may be started, stopped and emptied."""
+
+    def __init__(self) -> None:
+        self.random = random.Random(f"{time.time_ns()}")
+        self.addresses: dict[int, Address] = {}
+        self.disks: dict[int, Disk] = {}
+        self.transports: dict[int, Transport] = {}
+        self.tasks: dict[int, asyncio.Task[Founding]] = {}
+
+    async def prepare(self, count: int = 3) -> None:
+        """Choose the ports, and empty directories."""
+        for node_id in range(1, count + 1):
+            await self.listen(node_id)
+        for node_id in self.addresses:
+            self.empty(node_id)
+            await self.transports[node_id].close()
+
+    async def listen(self, node_id: int) -> None:
+        transport = Transport(
+            node_id=node_id,
+            bind=self.addresses.get(node_id, (HOST, 0)),
+            peers=self.addresses,
+            on_messages=lambda *_args: None,
+            limits=TransportLimits(greeting_timeout_ms=1000),
+            random=self.random,
+            clock_ns=time.monotonic_ns,
+        )
+        await transport.listen()
+        self.addresses[node_id] = (HOST, transport.port)
+        self.transports[node_id] = transport
+
+    def empty(self, node_id: int) -> None:
+        """Give a node a new, empty directory."""
+        members = tuple((peer, f"{host}:{port}") for peer, (host, port) in sorted(self.addresses.items()))
+        self.disks[node_id] = Disk(Founding(node_id, members, self.random.randbytes(16)))
+
+    async def start(self, *node_ids: int) -> None:
+        for node_id in node_ids:
+            await self.listen(node_id)
+            forming = form_cluster(
+                self.disks[node_id], self.transports[node_id], random=self.random, timing=TIMING
+            )
+            self.tasks[node_id] = asyncio.get_running_loop().create_task(forming)
+
+    async def stop(self, node_id: int) -> None:
+        task = self.tasks.pop(node_id)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await self.transports[node_id].close()
+
+    async def formed(self, *node_ids: int) -> bytes:
+        """Wait until these nodes have formed; give their one cluster id."""
+        foundings = [await self.tasks[node_id] for node_id in node_ids]
+        for node_id, founding in zip(node_ids, foundings, strict=True):
+            assert self.disks[node_id].founding == founding
+        (cluster_id,) = {founding.cluster_id for founding in foundings}
+        assert cluster_id is not None
+        return cluster_id
+
+    async def close(self) -> None:
+        for node_id in list(self.tasks):
+            await self.stop(node_id)
+
+
+WithCluster = Callable[[Callable[[Cluster], Awaitable[None]]], None]
+
+
+@pytest.fixture(params=LOOPS)
+def with_cluster(request: pytest.FixtureRequest) -> WithCluster:
+    """Run a test body with a cluster that is stopped after it."""
+
+    def run_body(body: Callable[[Cluster], Awaitable[None]]) -> None:
+        async def main() -> None:
+            cluster = Cluster()
+            try:
+                await body(cluster)
+            finally:
+                await cluster.close()
+
+        run_on(request.param, main())
+
+    return run_body
+
+
+def test_three_empty_nodes_form_one_cluster(with_cluster: WithCluster) -> None:
+    """DESIGN.md: a new cluster starts when all its configured members report an empty directory."""
+
+    async def body(cluster: Cluster) -> None:
+        await cluster.prepare()
+        await cluster.start(1, 2, 3)
+        cluster_id = await cluster.formed(1, 2, 3)
+        nonces = tuple((node_id, cluster.disks[node_id].founding.nonce) for node_id in (1, 2, 3))
+        assert cluster_id == cluster_id_of(nonces)
+
+    with_cluster(body)
+
+
+def test_a_single_member_forms_at_once(with_cluster: WithCluster) -> None:
+    """Nobody to wait for."""
+
+    async def body(cluster: Cluster) -> None:
+        await cluster.prepare(1)
+        await cluster.start(1)
+        await cluster.formed(1)
+
+    with_cluster(body)
+
+
+def test_two_of_three_form_nothing_and_say_whom_they_wait_for(
+    with_cluster: WithCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A majority is not enough: the third could belong to another cluster."""
+    caplog.set_level(logging.INFO)
+
+    async def body(cluster: Cluster) -> None:
+        await cluster.prepare()
+        await cluster.start(1, 2)
+        await eventually(lambda: sum("no report from node 3 yet" in text for text in caplog.messages) >= 4)
+        assert cluster.disks[1].saves == cluster.disks[2].saves == 0
+        await cluster.start(3)
+        await cluster.formed(1, 2, 3)
+
+    with_cluster(body)
+    assert any(
+        "; node 3 at 127.0.0.1:" in text and text.endswith("Connection refused") for text in caplog.messages
+    )
+
+
+@pytest.mark.parametrize("is_saved", [False, True])
+@pytest.mark.parametrize("save", [1, 2])
+def test_a_node_that_loses_power_at_any_save_ends_formed(
+    with_cluster: WithCluster, save: int, is_saved: bool
+) -> None:
+    """Save 1 is the agreement, save 2 the cluster id."""
+
+    async def body(cluster: Cluster) -> None:
+        await cluster.prepare()
+        cluster.disks[2].power_loss = (save, is_saved)
+        await cluster.start(1, 2, 3)
+        with pytest.raises(PowerLoss):
+            await cluster.tasks[2]
+        await cluster.stop(2)
+        await cluster.start(2)
+        await cluster.formed(1, 2, 3)
+
+    with_cluster(body)
+
+
+def test_a_late_node_joins_what_it_agreed_to_from_one_peer(with_cluster: WithCluster) -> None:
+    """It crashed between agreeing and forming, and the third node is away by now."""
+
+    async def body(cluster: Cluster) -> None:
+        await cluster.prepare()
+        cluster.disks[2].power_loss = (2, False)
+        await cluster.start(1, 2, 3)
+        cluster_id = await cluster.formed(1, 3)
+        with pytest.raises(PowerLoss):
+            await cluster.tasks[2]
+        await cluster.stop(2)
+        await cluster.stop(3)
+        await cluster.start(2)
+        assert await cluster.formed(2) == cluster_id
+
+    with_cluster(body)
+
+
+def test_an_emptied_node_stays_out_and_says_how_to_rejoin(
+    with_cluster: WithCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """DESIGN.md: it neither votes nor campaigns; formed nodes answer for good."""
+
+    async def body(cluster: Cluster) -> None:
+        await cluster.prepare()
+        await cluster.start(1, 2, 3)
+        await cluster.formed(1, 2, 3)
+        await cluster.stop(2)
+        cluster.empty(2)
+        await cluster.start(2)
+        await eventually(lambda: sum("put its own directory back" in text for text in caplog.messages) >= 3)
+        assert cluster.disks[2].saves == 0
+        assert not cluster.tasks[2].done()
+
+    with_cluster(body)
+
+
+def test_a_restarted_formed_node_asks_nobody(with_cluster: WithCluster) -> None:
+    """It knows its cluster."""
+
+    async def body(cluster: Cluster) -> None:
+        await cluster.prepare()
+        await cluster.start(1, 2, 3)
+        cluster_id = await cluster.formed(1, 2, 3)
+        for node_id in (1, 2, 3):
+            await cluster.stop(node_id)
+        await cluster.start(1)
+        assert await cluster.formed(1) == cluster_id
+
+    with_cluster(body)
+
+
+def test_another_list_of_members_stops_the_formation_with_the_reason(
+    with_cluster: WithCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One node was configured with a wrong port."""
+
+    async def body(cluster: Cluster) -> None:
+        await cluster.prepare()
+        wrong = Founding(3, ((1, "elsewhere:1"), *cluster.disks[1].founding.members[1:]), bytes(16))
+        cluster.disks[3] = Disk(wrong)
+        await cluster.start(1, 2, 3)
+        reason = "no cluster yet: node 3 has another list of members"
+        await eventually(lambda: any(f"node 1: {reason}" in text for text in caplog.messages))
+        await eventually(lambda: any(f"node 2: {reason}" in text for text in caplog.messages))
+        assert [disk.saves for disk in cluster.disks.values()] == [0, 0, 0]
+
+    with_cluster(body)
+
+
+def test_another_node_at_a_peers_address_is_named(
+    with_cluster: WithCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Node 3's address leads to node 2."""
+    caplog.set_level(logging.INFO)
+
+    async def body(cluster: Cluster) -> None:
+        await cluster.prepare()
+        cluster.addresses[3] = cluster.addresses[2]
+        await cluster.start(1, 2)
+        await eventually(lambda: any("node 2 answers at its address" in text for text in caplog.messages))
+
+    with_cluster(body)
+
+
+def test_a_formed_node_answers_reports_only() -> None:
+    """Anything else closes the connection."""
+    founding = Founding(1, ((1, "a:1"),), bytes(16), ((1, bytes(16)),), bytes(16))
+    answer = answers_of_formed(founding)
+    assert decode_report(answer(encode_report(founding))) == founding
+    with pytest.raises(ProtocolError):
+        answer(b"garbage")
