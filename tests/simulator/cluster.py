@@ -1,0 +1,233 @@
+"""The virtual cluster: nodes, network, clients and properties on one timeline, one event per step.
+
+Knows nothing of what should go wrong: `faults` or a scenario says that. Everything that happens is told
+to the properties at once and, where a reader wants it, written to the trace.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from raftkv.raft.types import (
+    LEADER,
+    AppendEntries,
+    AppendEntriesReply,
+    Entry,
+    Message,
+    RaftConfig,
+)
+from tests.simulator.clients import Client
+from tests.simulator.clock import MILLISECOND, Timeline
+from tests.simulator.disk import LogWrite
+from tests.simulator.network import Network
+from tests.simulator.node import Node
+from tests.simulator.operations import Operation
+from tests.simulator.process import Process
+from tests.simulator.profile import Profile
+from tests.simulator.properties import ALL_PROPERTIES, Ledger, Property
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened in a run, in numbers: a run in which nothing happened proves nothing."""
+
+    steps: int = 0
+    acknowledged_writes: int = 0
+    answered_reads: int = 0
+    refusals: int = 0
+    crashes: int = 0
+    #: Terms that had a leader.
+    leaderships: int = 0
+
+
+class Cluster:
+    """Nodes 1..n, all empty at first, their clients silent until `start_clients`."""
+
+    def __init__(
+        self,
+        node_count: int,
+        rng: random.Random,
+        profile: Profile,
+        *,
+        process_class: type[Process] = Process,
+        property_classes: Sequence[type[Property]] = ALL_PROPERTIES,
+        trace_lines_max: int | None = None,
+    ) -> None:
+        self.timeline = Timeline()
+        self.profile = profile
+        self.trace_lines: deque[str] = deque(maxlen=trace_lines_max)
+        self.tally = Tally()
+        self.network = Network(self.timeline, rng, profile, self._deliver)
+        self.ledger = Ledger()
+        self._properties: list[Property] = []
+        node_ids = tuple(range(1, node_count + 1))
+        self.nodes = [self._make_node(node_id, node_ids, rng, process_class) for node_id in node_ids]
+        self._properties = [each(self.nodes, self.ledger) for each in property_classes]
+        self._clients = [
+            Client(client_id, node_ids, self.timeline, rng, profile, self.submit)
+            for client_id in range(1, profile.client_count + 1)
+        ]
+        self._last_leader = (0, 0)
+        for node in self.nodes:
+            node.start()
+
+    def _make_node(
+        self, node_id: int, node_ids: tuple[int, ...], rng: random.Random, process_class: type[Process]
+    ) -> Node:
+        config = RaftConfig(node_id, node_ids, **self.profile.core_limits)
+        return Node(
+            config,
+            self.timeline,
+            rng,
+            self.profile,
+            self,
+            process_class=process_class,
+            send=self.network.send,
+        )
+
+    # -- going on ----------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Let the next event happen."""
+        self.tally.steps += 1
+        self.timeline.advance()
+
+    def run_steps(self, count: int) -> None:
+        for _ in range(count):
+            self.step()
+
+    def run_ms(self, time_ms: int) -> None:
+        """Let everything happen that is due within this time."""
+        end_ns = self.timeline.now_ns + time_ms * MILLISECOND
+        while self.timeline.next_event_ns() <= end_ns:
+            self.step()
+        self.timeline.now_ns = end_ns
+
+    def run_until(self, is_reached: Callable[[], bool], *, within_ms: int) -> bool:
+        """Go on until it is reached; say whether it was in time."""
+        end_ns = self.timeline.now_ns + within_ms * MILLISECOND
+        while not is_reached():
+            if self.timeline.next_event_ns() > end_ns:
+                return False
+            self.step()
+        return True
+
+    def start_clients(self) -> None:
+        for client in self._clients:
+            client.think()
+
+    def stop_clients(self) -> None:
+        for client in self._clients:
+            client.stop()
+
+    def submit(self, node_id: int, operation: Operation) -> bool:
+        """Bring a request to a node's socket; False: nobody listens there."""
+        node = self.node(node_id)
+        if node.process is None:
+            return False
+        self.trace(f"n{node_id} is asked for a {operation.kind.value} {operation.payload.decode()}")
+        for each in self._properties:
+            each.on_invoked(operation)
+        node.receive(operation)
+        return True
+
+    def _deliver(self, message: Message) -> None:
+        self.trace(f"n{message.to} gets {describe(message)}")
+        self.node(message.to).receive(message)
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    def node(self, node_id: int) -> Node:
+        return self.nodes[node_id - 1]
+
+    def leader(self) -> Node | None:
+        """The living leader of the greatest term."""
+        leaders = [node for node in self.nodes if node.core is not None and node.core.role is LEADER]
+        return max(leaders, key=lambda node: node.core.current_term, default=None)
+
+    def trace(self, text: str) -> None:
+        self.trace_lines.append(f"{self.timeline.now_ns / MILLISECOND:12.6f} {text}")
+
+    # -- what nodes tell (NodeObserver) ------------------------------------------------------------
+
+    def on_event(self, node_id: int, text: str) -> None:
+        self.trace(f"n{node_id} {text}")
+        self.tally.crashes += text.startswith("crashes")
+
+    def on_stepped(self, node: Node) -> None:
+        core = node.core
+        if (
+            core is not None
+            and core.role is LEADER
+            and self._last_leader != (core.current_term, node.node_id)
+        ):
+            self._last_leader = (core.current_term, node.node_id)
+            self.tally.leaderships += 1
+            self.trace(f"n{node.node_id} leads term {core.current_term}")
+        for each in self._properties:
+            each.on_stepped(node)
+
+    def on_sent(self, node_id: int, message: Message) -> None:
+        for each in self._properties:
+            each.on_sent(node_id, message)
+
+    def on_log_written(self, node_id: int, entries: Sequence[Entry]) -> None:
+        if entries:
+            self.trace(f"n{node_id} writes {describe_entries(entries)}")
+        for each in self._properties:
+            each.on_log_written(node_id, entries)
+
+    def on_log_durable(self, node_id: int, write: LogWrite) -> None:
+        if write.entries:
+            self.trace(f"n{node_id} has synced {describe_entries(write.entries)}")
+        for each in self._properties:
+            each.on_log_durable(node_id, write)
+
+    def on_applied(self, node_id: int, entry: Entry) -> None:
+        self.trace(f"n{node_id} applies {entry.term}/{entry.index} {entry.payload.decode()}")
+        for each in self._properties:
+            each.on_applied(node_id, entry)
+
+    def on_finished(self, node_id: int, operation: Operation) -> None:
+        kind, outcome = operation.kind, operation.outcome
+        self.trace(
+            f"n{node_id} answers {kind.value} {operation.payload.decode()}: {outcome.value} {operation.index}"
+        )
+        for each in self._properties:
+            each.on_finished(node_id, operation)
+        self._count(operation)
+        for client in self._clients:
+            client.on_finished(operation)
+
+    def _count(self, operation: Operation) -> None:
+        if operation.index == 0:
+            self.tally.refusals += 1
+        elif operation.payload:
+            self.tally.acknowledged_writes += 1
+        else:
+            self.tally.answered_reads += 1
+
+
+def describe_entries(entries: Sequence[Entry]) -> str:
+    """Name a run of entries: term/first..term/last."""
+    first, last = entries[0], entries[-1]
+    return f"{first.term}/{first.index}..{last.term}/{last.index}"
+
+
+def describe(message: Message) -> str:
+    """Name a message in one line, without payloads."""
+    if isinstance(message, AppendEntries):
+        entries = describe_entries(message.entries) if message.entries else "nothing"
+        previous = f"{message.prev_log_term}/{message.prev_log_index}"
+        detail = f"commit={message.leader_commit}, after {previous}: {entries}"
+    elif isinstance(message, AppendEntriesReply):
+        conflict = f"{message.conflict_term}/{message.conflict_index}"
+        rejection = f"rejects {message.match_index}, conflict {conflict}"
+        detail = f"match={message.match_index}" if message.is_success else rejection
+    else:
+        return repr(message)
+    name = type(message).__name__
+    return f"{name}(term={message.term}, sender={message.sender}, round={message.round}, {detail})"

@@ -1,0 +1,171 @@
+"""Faults at random: what goes wrong, when, and when it is over.
+
+One handler per name in `profile.FAULT_WEIGHTS`. Whatever a handler breaks it also schedules the end of,
+and `end` repairs everything at once.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from raftkv.raft.types import LEADER
+from tests.simulator.clock import MILLISECOND
+from tests.simulator.process import STOP_POINTS, Transfer
+
+if TYPE_CHECKING:
+    from tests.simulator.cluster import Cluster
+    from tests.simulator.node import Node
+
+
+class Faults:
+    """Draws faults for a cluster until told to end."""
+
+    def __init__(self, cluster: Cluster, rng: random.Random) -> None:
+        self._cluster = cluster
+        self._rng = rng
+        self._names = tuple(name for name, _ in cluster.profile.fault_weights)
+        self._weights = tuple(weight for _, weight in cluster.profile.fault_weights)
+        self._has_ended = False
+        self._partition_count = 0
+
+    def begin(self) -> None:
+        """Let the first fault come, and others after it."""
+        if self._names:
+            self._schedule_next()
+
+    def end(self) -> None:
+        """Repair everything; nothing breaks any more."""
+        self._has_ended = True
+        cluster = self._cluster
+        cluster.network.heal()
+        for node in cluster.nodes:
+            node.fsync_slowness = 1
+            if node.process is None:
+                node.start()
+            if node.is_paused:
+                node.go_on()
+            if node.process is not None:
+                node.process.is_apply_stalled = False
+            node.disarm_stop_point()
+
+    def _schedule_next(self) -> None:
+        profile = self._cluster.profile
+        delay_ns = self._rng.randint(profile.fault_interval_ns_min, profile.fault_interval_ns_max)
+        self._cluster.timeline.after(delay_ns, self._strike)
+
+    def _strike(self) -> None:
+        if self._has_ended:
+            return
+        name = self._rng.choices(self._names, self._weights)[0]
+        getattr(self, f"_{name}")(self._draw_node())
+        self._schedule_next()
+
+    def _draw_node(self) -> Node:
+        """Any node, the leader more often than others."""
+        leaders = [node for node in self._cluster.nodes if node.core is not None and node.core.role is LEADER]
+        if leaders and self._rng.random() < 0.4:
+            return self._rng.choice(leaders)
+        return self._rng.choice(self._cluster.nodes)
+
+    def _draw_ns(self, *choices_ms: int) -> int:
+        return self._rng.randint(1, self._rng.choice(choices_ms)) * MILLISECOND
+
+    # -- crashes -----------------------------------------------------------------------------------
+
+    def _crash(self, node: Node) -> None:
+        if node.process is not None:
+            node.crash()
+            self._cluster.timeline.after(self._draw_ns(10, 200, 2_000), lambda: self._restart(node))
+
+    def _restart(self, node: Node) -> None:
+        if node.process is None:
+            node.start()
+
+    def _crash_at_point(self, node: Node) -> None:
+        node.at_stop_point(self._rng.choice(STOP_POINTS), lambda: self._crash(node))
+
+    def _crash_all(self, _: Node) -> None:
+        for node in self._cluster.nodes:
+            self._crash(node)
+
+    # -- partitions --------------------------------------------------------------------------------
+
+    def _split(self, node: Node) -> None:
+        ids = [other.node_id for other in self._cluster.nodes]
+        self._rng.shuffle(ids)
+        middle = len(ids) // 2
+        self._partition(f"split {ids[:middle]} from {ids[middle:]}")
+        self._cluster.network.split(ids[:middle], ids[middle:])
+        del node
+
+    def _isolate(self, node: Node) -> None:
+        self._partition(f"isolate {node.node_id}")
+        self._cluster.network.split([node.node_id], self._others(node))
+
+    def _cut_one_way(self, node: Node) -> None:
+        is_deaf = self._rng.random() < 0.5
+        others = self._others(node)
+        if self._rng.random() < 0.5:
+            others = [self._rng.choice(others)]
+        self._partition(f"cut {'into' if is_deaf else 'out of'} {node.node_id}, others {others}")
+        for other in others:
+            self._cluster.network.cut(*((other, node.node_id) if is_deaf else (node.node_id, other)))
+
+    def _bridge(self, node: Node) -> None:
+        """Two halves that hear only the node between them."""
+        others = self._others(node)
+        self._rng.shuffle(others)
+        middle = len(others) // 2
+        self._partition(f"bridge {others[:middle]} - {node.node_id} - {others[middle:]}")
+        self._cluster.network.split(others[:middle], others[middle:])
+
+    def _others(self, node: Node) -> list[int]:
+        return [other.node_id for other in self._cluster.nodes if other is not node]
+
+    def _partition(self, text: str) -> None:
+        """Begin a partition in place of the one before; heal it later."""
+        self._cluster.network.heal()
+        self._cluster.trace(text)
+        self._partition_count += 1
+        count = self._partition_count
+        self._cluster.timeline.after(self._draw_ns(300, 1_500, 3_000), lambda: self._heal(count))
+
+    def _heal(self, partition_count: int) -> None:
+        if partition_count == self._partition_count and not self._has_ended:
+            self._cluster.trace("heal")
+            self._cluster.network.heal()
+
+    # -- slowness ----------------------------------------------------------------------------------
+
+    def _pause(self, node: Node) -> None:
+        if not node.is_paused:
+            node.pause(self._draw_ns(50, 700, 2_000))
+
+    def _pause_at_point(self, node: Node) -> None:
+        pause_ns = self._draw_ns(50, 700, 2_000)
+        node.at_stop_point(self._rng.choice(STOP_POINTS), lambda: node.pause(pause_ns))
+
+    def _slow_disk(self, node: Node) -> None:
+        node.fsync_slowness = self._rng.choice((10, 100, 1_000))
+        self._cluster.trace(f"n{node.node_id} disk {node.fsync_slowness} times slower")
+        self._cluster.timeline.after(self._draw_ns(300, 2_000), lambda: setattr(node, "fsync_slowness", 1))
+
+    def _stall_apply(self, node: Node) -> None:
+        process = node.process
+        if process is not None:
+            process.is_apply_stalled = True
+            self._cluster.timeline.after(
+                self._draw_ns(50, 500), lambda: setattr(process, "is_apply_stalled", False)
+            )
+
+    # -- what is no fault, but must do no harm -----------------------------------------------------
+
+    def _flush_state(self, node: Node) -> None:
+        node.state.flush()
+
+    def _transfer(self, node: Node) -> None:
+        node.receive(Transfer(self._rng.choice(self._others(node))))
+
+    def _drift(self, node: Node) -> None:
+        node.change_drift()

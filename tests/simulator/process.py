@@ -1,0 +1,316 @@
+"""One life of a node, from start to crash: the core and the virtual driver around it.
+
+The driver keeps the order that every driver of the core must keep. Its turn is a generator that yields
+at each point where the operating system may stop the process or the power may go; between two points
+nothing can come in between.
+
+    read what arrived -> sample the clock -> step the core -> for each Ready:
+        write (unsynced) -> send `messages` -> request a sync, hold `messages_after_persist` -> apply
+    -> answer reads
+
+Knows no fault and no property; what happens is told to an `Observer`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from raftkv.raft.core import RaftCore
+from raftkv.raft.types import (
+    COMMAND,
+    LEADER,
+    Entry,
+    EntryId,
+    Message,
+    NotLeader,
+    ProposalDropped,
+    RaftConfig,
+    ReadState,
+    Ready,
+)
+from tests.simulator.disk import LogWrite, SyncWriter, VirtualLog, VirtualState
+from tests.simulator.operations import INDEX_READ, WRITE, Operation, Outcome
+
+
+class StopPoint(Enum):
+    """Where a turn can be interrupted."""
+
+    INPUTS_READ = "after reading its inputs"
+    CLOCK_SAMPLED = "after sampling the clock"
+    STEPPED = "after stepping the core"
+    WRITTEN = "after writing the log"
+    SENT = "after sending"
+    READS_READY = "before answering reads"
+
+
+STOP_POINTS = tuple(StopPoint)
+
+
+@dataclass(slots=True)
+class Synced:
+    """An input: a sync ended; everything up to `ticket` is durable."""
+
+    ticket: int
+
+
+@dataclass(slots=True)
+class Transfer:
+    """An input: an operator asks for leadership to move."""
+
+    to: int
+
+
+Input = Message | Operation | Synced | Transfer
+
+
+@dataclass(slots=True)
+class HeldReady:
+    """What a Ready left to do for when its writes are durable."""
+
+    ticket: int
+    messages: list[Message]
+    last_entry: EntryId | None
+
+
+class Observer(Protocol):
+    """Who wants to know what a process does."""
+
+    def on_sent(self, node_id: int, message: Message) -> None: ...
+
+    def on_log_written(self, node_id: int, entries: list[Entry]) -> None: ...
+
+    def on_applied(self, node_id: int, entry: Entry) -> None: ...
+
+    def on_finished(self, node_id: int, operation: Operation) -> None: ...
+
+
+class Process:
+    """The volatile half of a node."""
+
+    core_class: type[RaftCore] = RaftCore
+
+    def __init__(
+        self,
+        config: RaftConfig,
+        log: VirtualLog,
+        state: VirtualState,
+        writer: SyncWriter,
+        observer: Observer,
+        *,
+        life: int,
+        rng: random.Random,
+        read_clock: Callable[[], int],
+        send: Callable[[Message], None],
+    ) -> None:
+        self.node_id = config.node_id
+        self.log = log
+        self.state = state
+        self.writer = writer
+        self._observer = observer
+        self._rng = rng
+        self.read_clock = read_clock
+        self._send = send
+        self.inbox: list[Input] = []
+        self.is_tick_due = False
+        #: The state machine refuses writes for a while (a write stall of RocksDB).
+        self.is_apply_stalled = False
+        self._held: deque[HeldReady] = deque()
+        self._ticket = 0
+        self._unapplied: deque[Entry] = deque()
+        #: index -> (term, write) of everything proposed there in this life.
+        self._pending_writes: dict[int, list[tuple[int, Operation]]] = {}
+        #: Contexts must not come back in a later life: an answer to the old one may still be under way.
+        self.next_read_context = (life << 32) + 1
+        self._asked_reads: dict[int, Operation] = {}
+        #: Reads that run once the index is applied.
+        self._confirmed_reads: list[tuple[int, Operation]] = []
+        self.core = self.core_class(
+            config,
+            log.hard_state,
+            log,
+            applied=state.applied,
+            random=random.Random(rng.getrandbits(64)),
+            now_ns=read_clock(),
+        )
+
+    # -- a turn ------------------------------------------------------------------------------------
+
+    def turn(self) -> Iterator[StopPoint]:
+        """Run one turn of the event loop, yielding wherever it can be interrupted."""
+        inputs: list[Input] = []
+        yield from self.read_inputs(inputs)
+        now_ns = self.read_clock()
+        yield StopPoint.CLOCK_SAMPLED
+        self.take_turn(inputs, now_ns)
+        yield StopPoint.STEPPED
+        yield from self._finish_turn()
+
+    def read_inputs(self, inputs: list[Input]) -> Iterator[StopPoint]:
+        """Take what arrived off the sockets."""
+        inputs += self.inbox
+        self.inbox = []
+        yield StopPoint.INPUTS_READ
+
+    def take_turn(self, inputs: list[Input], now_ns: int) -> None:
+        """Hand everything to the core, the tick first or last as a real loop's timers may run."""
+        is_tick_first = self._rng.random() < 0.5
+        if is_tick_first:
+            self._tick_if_due(now_ns)
+        for one in inputs:
+            self._take(one, now_ns)
+        self._tick_if_due(now_ns)
+
+    def _tick_if_due(self, now_ns: int) -> None:
+        if self.is_tick_due:
+            self.is_tick_due = False
+            self.core.tick(now_ns)
+
+    def _take(self, one: Input, now_ns: int) -> None:
+        if isinstance(one, Operation):
+            self._take_operation(one, now_ns)
+        elif isinstance(one, Synced):
+            self._on_synced(one.ticket)
+        elif isinstance(one, Transfer):
+            self._transfer(one.to, now_ns)
+        else:
+            self.core.step(one, now_ns)
+
+    def _finish_turn(self) -> Iterator[StopPoint]:
+        self._apply()
+        while self.core.has_ready():
+            yield from self.carry_out(self.core.ready())
+        if self._confirmed_reads:
+            yield StopPoint.READS_READY
+            self._answer_reads()
+
+    # -- Ready -------------------------------------------------------------------------------------
+
+    def carry_out(self, ready: Ready) -> Iterator[StopPoint]:
+        """Do what the core wants done, in the one safe order."""
+        is_writing = ready.hard_state is not None or bool(ready.entries)
+        if is_writing:
+            self.log.append(LogWrite(ready.hard_state, ready.entries))
+            self._observer.on_log_written(self.node_id, ready.entries)
+            yield StopPoint.WRITTEN
+        self.send_all(ready.messages)
+        if ready.messages:
+            yield StopPoint.SENT
+        self.persist(ready, is_writing)
+        self._take_read_states(ready.read_states)
+        self._unapplied.extend(ready.committed_entries)
+        self._apply()
+
+    def persist(self, ready: Ready, is_writing: bool) -> None:
+        """Hold what must follow the sync; without anything unsynced nothing has to wait."""
+        if is_writing or (ready.messages_after_persist and self._held):
+            last = ready.entries[-1] if ready.entries else None
+            last_entry = EntryId(last.term, last.index) if last is not None else None
+            self._ticket += 1
+            self._held.append(HeldReady(self._ticket, ready.messages_after_persist, last_entry))
+            self.writer.request(self._ticket)
+        else:
+            self.send_all(ready.messages_after_persist)
+
+    def send_all(self, messages: list[Message]) -> None:
+        for message in messages:
+            self._observer.on_sent(self.node_id, message)
+            self._send(message)
+
+    def _on_synced(self, ticket: int) -> None:
+        while self._held and self._held[0].ticket <= ticket:
+            held = self._held.popleft()
+            self.send_all(held.messages)
+            if held.last_entry is not None:
+                self.core.persisted(held.last_entry)
+
+    # -- the state machine -------------------------------------------------------------------------
+
+    def _apply(self) -> None:
+        if self.is_apply_stalled or not self._unapplied:
+            return
+        while self._unapplied:
+            entry = self._unapplied.popleft()
+            self.state.apply(EntryId(entry.term, entry.index))
+            self._observer.on_applied(self.node_id, entry)
+            self._settle_writes(entry)
+        self.core.applied(self.state.applied.index)
+
+    def _settle_writes(self, entry: Entry) -> None:
+        """Answer every write proposed at this index: the entry that took the place decides."""
+        for term, operation in self._pending_writes.pop(entry.index, ()):
+            if term == entry.term and entry.kind is COMMAND:
+                self._finish(operation, Outcome.DONE, entry.index)
+            else:
+                self._finish(operation, Outcome.REFUSED, 0)
+
+    # -- clients -----------------------------------------------------------------------------------
+
+    def _take_operation(self, operation: Operation, now_ns: int) -> None:
+        try:
+            if operation.kind is WRITE:
+                entry_id = self.core.propose(operation.payload)
+                self._pending_writes.setdefault(entry_id.index, []).append((entry_id.term, operation))
+            elif operation.kind is INDEX_READ:
+                self._ask_read_index(operation, now_ns)
+            else:
+                self.read_at_leader(operation, now_ns)
+        except NotLeader as refusal:
+            operation.leader_id = refusal.leader_id
+            self._finish(operation, Outcome.REFUSED, 0)
+        except ProposalDropped:
+            self._finish(operation, Outcome.REFUSED, 0)
+
+    def read_at_leader(self, operation: Operation, now_ns: int) -> None:
+        """Read under the lease; what is committed may have been seen at a follower, so wait for it."""
+        if self.core.role is not LEADER:
+            raise NotLeader(self.core.leader_id)
+        if self.core.lease_is_valid(now_ns):
+            self.answer_once_applied(self.core.commit_index, operation)
+        else:
+            self._ask_read_index(operation, now_ns)
+
+    def _ask_read_index(self, operation: Operation, now_ns: int) -> None:
+        context = self.next_read_context
+        self.core.read_index(context, now_ns)
+        self.next_read_context += 1
+        self._asked_reads[context] = operation
+
+    def _take_read_states(self, read_states: list[ReadState]) -> None:
+        for read_state in read_states:
+            operation = self._asked_reads.pop(read_state.context, None)
+            if operation is None:
+                continue
+            if read_state.index == 0:
+                self._finish(operation, Outcome.REFUSED, 0)
+            else:
+                self.answer_once_applied(read_state.index, operation)
+
+    def answer_once_applied(self, index: int, operation: Operation) -> None:
+        """Answer a read as soon as the state machine has come to `index`."""
+        self._confirmed_reads.append((index, operation))
+
+    def _answer_reads(self) -> None:
+        applied_index = self.state.applied.index
+        waiting = []
+        for index, operation in self._confirmed_reads:
+            if applied_index >= index:
+                self._finish(operation, Outcome.DONE, applied_index)
+            else:
+                waiting.append((index, operation))
+        self._confirmed_reads = waiting
+
+    def _finish(self, operation: Operation, outcome: Outcome, index: int) -> None:
+        operation.outcome = outcome
+        operation.index = index
+        self._observer.on_finished(self.node_id, operation)
+
+    def _transfer(self, to: int, now_ns: int) -> None:
+        try:
+            self.core.transfer_leadership(to, now_ns)
+        except NotLeader:
+            return

@@ -1,0 +1,90 @@
+"""How rough one run is: rates, delays and faults, drawn from the seed (swarm testing: no run has them all).
+
+Knows only numbers.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from tests.simulator.clock import MICROSECOND, MILLISECOND
+
+#: Every fault that `faults` can inject, with how often it is drawn in a run that has it.
+FAULT_WEIGHTS: tuple[tuple[str, int], ...] = (
+    ("crash", 6),
+    ("crash_at_point", 6),
+    ("crash_all", 1),
+    ("split", 4),
+    ("isolate", 4),
+    ("cut_one_way", 4),
+    ("bridge", 3),
+    ("pause", 5),
+    ("pause_at_point", 6),
+    ("slow_disk", 4),
+    ("stall_apply", 3),
+    ("flush_state", 5),
+    ("transfer", 6),
+    ("drift", 2),
+)
+
+
+@dataclass(slots=True)
+class Profile:
+    """The numbers of one run. Times in nanoseconds, shares from 0 to 1."""
+
+    loss: float = 0.0
+    duplication: float = 0.0
+    delay_ns_min: int = 100 * MICROSECOND
+    delay_ns_max: int = 300 * MICROSECOND
+    #: Share of messages that arrive very late, long after what was sent later.
+    straggling: float = 0.0
+    straggler_delay_ns_max: int = 2_000 * MILLISECOND
+    fsync_ns_min: int = 300 * MICROSECOND
+    fsync_ns_max: int = 800 * MICROSECOND
+    tick_ns: int = 10 * MILLISECOND
+    #: Share of inputs that wait for others, to be read in one turn with them.
+    gathering: float = 0.0
+    gather_ns_max: int = 500 * MICROSECOND
+    #: Clocks run by up to half of the core's promise away from true time, so two differ by all of it.
+    drift_ppm_max: int = 0
+    client_count: int = 4
+    think_ns_max: int = 20 * MILLISECOND
+    #: A client asks the node that it believes to be the leader, otherwise any.
+    faithfulness: float = 0.7
+    fault_interval_ns_min: int = 30 * MILLISECOND
+    fault_interval_ns_max: int = 600 * MILLISECOND
+    fault_weights: tuple[tuple[str, int], ...] = ()
+    #: Limits of the core, small enough to be reached.
+    core_limits: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def drawn(cls, rng: random.Random) -> Profile:
+        """Draw a rough run."""
+        is_lossy = rng.random() < 0.6
+        slow_ms = rng.choice((1, 1, 5, 30))
+        fsync_ms = rng.choice((1, 1, 4, 20))
+        weights = tuple(pair for pair in FAULT_WEIGHTS if rng.random() < 0.6) or FAULT_WEIGHTS
+        return cls(
+            loss=rng.choice((0.01, 0.05, 0.2)) if is_lossy else 0.0,
+            duplication=rng.choice((0.0, 0.02, 0.1)),
+            delay_ns_min=50 * MICROSECOND,
+            delay_ns_max=slow_ms * MILLISECOND,
+            straggling=rng.choice((0.0, 0.01, 0.05)),
+            fsync_ns_min=100 * MICROSECOND,
+            fsync_ns_max=fsync_ms * MILLISECOND,
+            tick_ns=rng.choice((10, 10, 20)) * MILLISECOND,
+            gathering=rng.choice((0.0, 0.3, 0.8)),
+            gather_ns_max=rng.choice((200, 2_000)) * MICROSECOND,
+            drift_ppm_max=rng.choice((0, 25_000, 25_000)),
+            client_count=rng.randint(2, 6),
+            think_ns_max=rng.choice((5, 20, 60)) * MILLISECOND,
+            faithfulness=rng.choice((0.5, 0.8, 0.95)),
+            fault_interval_ns_max=rng.choice((200, 600, 2_000)) * MILLISECOND,
+            fault_weights=weights,
+            core_limits=rng.choice(({}, {"append_bytes_max": 64, "inflight_messages_max": 3})),
+        )
+
+    def become_calm(self) -> None:
+        """From now on lose, double and hold back nothing; links and disks stay as slow as they are."""
+        self.loss = self.duplication = self.straggling = 0.0

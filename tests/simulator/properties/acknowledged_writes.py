@@ -1,0 +1,74 @@
+"""An acknowledged write is on a majority of disks, took effect once, and after all that was seen before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from raftkv.raft.types import Entry
+from tests.simulator.disk import LogWrite
+from tests.simulator.node import Node
+from tests.simulator.operations import WRITE, Operation, Outcome
+from tests.simulator.properties.property import Ledger, Property
+
+
+class AcknowledgedWrites(Property):
+    """Knows for each disk up to where it agrees with the ledger.
+
+    An acknowledged write must be on a majority of disks for good; by log matching it is enough to look at
+    the last one acknowledged.
+    """
+
+    def __init__(self, nodes: Sequence[Node], ledger: Ledger) -> None:
+        super().__init__(nodes, ledger)
+        self._agreed = {node.node_id: 0 for node in nodes}
+        self._acknowledged_index = 0
+        #: payload -> where it was applied first
+        self._place_of: dict[bytes, int] = {}
+
+    def on_log_durable(self, node_id: int, write: LogWrite) -> None:
+        if write.entries:
+            self._agreed[node_id] = min(self._agreed[node_id], write.entries[0].index - 1)
+
+    def on_applied(self, node_id: int, entry: Entry) -> None:
+        if entry.payload:
+            place = self._place_of.setdefault(entry.payload, entry.index)
+            self.require(
+                place == entry.index, f"node {node_id} applies {entry.payload!r} at {place} and {entry.index}"
+            )
+
+    def on_finished(self, node_id: int, operation: Operation) -> None:
+        if operation.kind is not WRITE or operation.outcome is not Outcome.DONE:
+            return
+        index = operation.index
+        self.require(
+            index <= self._ledger.last_index and self._ledger.entry_at(index).payload == operation.payload,
+            f"node {node_id} acknowledges {operation}, which isn't what is committed there",
+        )
+        self.require(
+            index > operation.floor, f"node {node_id} places {operation} before what was seen already"
+        )
+        self._acknowledged_index = max(self._acknowledged_index, index)
+        self._require_majority()
+
+    def on_stepped(self, node: Node) -> None:
+        del node
+        self._require_majority()
+
+    def _require_majority(self) -> None:
+        index = self._acknowledged_index
+        holding_count = sum(self._agree_up_to(node, index) for node in self._nodes)
+        self.require(
+            2 * holding_count > len(self._nodes),
+            f"acknowledged index {index} is on {holding_count} of {len(self._nodes)} disks",
+        )
+
+    def _agree_up_to(self, node: Node, index: int) -> bool:
+        agreed = self._agreed[node.node_id]
+        if agreed >= index:
+            return True
+        ledger, log = self._ledger, node.log
+        end = min(ledger.last_index, log.durable_last_index)
+        while agreed < end and log.durable_term_at(agreed + 1) == ledger.entry_at(agreed + 1).term:
+            agreed += 1
+        self._agreed[node.node_id] = agreed
+        return agreed >= index

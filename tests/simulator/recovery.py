@@ -1,0 +1,49 @@
+"""Liveness: once the faults are over, a cluster elects a leader and serves everybody within a stated time."""
+
+from __future__ import annotations
+
+from tests.simulator.clock import MILLISECOND
+from tests.simulator.cluster import Cluster
+from tests.simulator.operations import INDEX_READ, LEASE_READ, WRITE, Operation, OperationKind, Outcome
+from tests.simulator.properties import Violation
+
+#: Virtual time for all of it: the first election timeout after a restart, in which nobody votes, then
+#: elections of which some may split.
+RECOVERY_MS_MAX = 8_000
+
+_PATIENCE_MS = 500
+_PAUSE_MS = 20
+
+
+def require_recovery(cluster: Cluster) -> int:
+    """Write and read at the leader, read at every node, let all apply all; return the virtual ms it took."""
+    begin_ns = cluster.timeline.now_ns
+    deadline_ns = begin_ns + RECOVERY_MS_MAX * MILLISECOND
+    _require_served(cluster, WRITE, 0, deadline_ns)
+    _require_served(cluster, LEASE_READ, 0, deadline_ns)
+    for node in cluster.nodes:
+        _require_served(cluster, INDEX_READ, node.node_id, deadline_ns)
+    is_caught_up = cluster.run_until(
+        lambda: all(node.state.applied.index == cluster.ledger.last_index for node in cluster.nodes),
+        within_ms=(deadline_ns - cluster.timeline.now_ns) // MILLISECOND,
+    )
+    if not is_caught_up:
+        applied = [node.state.applied.index for node in cluster.nodes]
+        raise Violation(None, f"{cluster.ledger.last_index} is committed, applied is {applied}")
+    return (cluster.timeline.now_ns - begin_ns) // MILLISECOND
+
+
+def _require_served(cluster: Cluster, kind: OperationKind, node_id: int, deadline_ns: int) -> None:
+    """Ask again and again, the leader when `node_id` is 0, until it is done."""
+    while cluster.timeline.now_ns < deadline_ns:
+        leader = cluster.leader()
+        target_id = node_id or (leader.node_id if leader is not None else 0)
+        if target_id:
+            payload = f"recovery-{cluster.timeline.now_ns}".encode() if kind is WRITE else b""
+            operation = Operation(kind, payload)
+            cluster.submit(target_id, operation)
+            cluster.run_until(lambda: operation.outcome is not Outcome.PENDING, within_ms=_PATIENCE_MS)  # noqa: B023
+            if operation.outcome is Outcome.DONE:
+                return
+        cluster.run_ms(_PAUSE_MS)
+    raise Violation(None, f"no {kind.value} at {node_id or 'the leader'} in {deadline_ns // MILLISECOND} ms")
