@@ -68,12 +68,10 @@ class NodeProcess:
                 await self._end(process)
                 return
             deaths_in_row = 1 if time.monotonic() - began > STEADY_SECONDS else deaths_in_row + 1
-            self._tell_death(process.returncode)
-            if not self._restart or process.returncode == EXIT_USAGE:
-                self.note += ", not started again"
+            delay = self._delay_after(process.returncode, deaths_in_row)
+            self._tell_death(process.returncode, delay)
+            if delay is None:
                 return
-            delay = restart_delay(deaths_in_row)
-            self.note += f", starts again after {delay:g} s"
             await self._until_stopping(asyncio.sleep(delay))
 
     def stop(self) -> None:
@@ -127,8 +125,15 @@ class NodeProcess:
             for task in tasks:
                 task.cancel()
 
-    def _tell_death(self, returncode: int) -> None:
-        self.note = how_it_ended(returncode)
+    def _delay_after(self, returncode: int, deaths_in_row: int) -> float | None:
+        """Return the seconds until the next start, None for no further start."""
+        if not self._restart or returncode == EXIT_USAGE:
+            return None
+        return restart_delay(deaths_in_row)
+
+    def _tell_death(self, returncode: int, delay: float | None) -> None:
+        what_next = "not started again" if delay is None else f"starts again after {delay:g} s"
+        self.note = f"{how_it_ended(returncode)}, {what_next}"
         self._say(f"node {self._files.node_id} died: {self.note}; the end of its log:")
         for line in last_lines(self._files.log_path):
             self._say(f"  | {line}")

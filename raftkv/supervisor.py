@@ -108,11 +108,11 @@ class Supervisor:
             others = [asyncio.ensure_future(self._watch()), asyncio.ensure_future(self._stop.wait())]
             await asyncio.wait((all_down, *others), return_when=asyncio.FIRST_COMPLETED)
             self._screen.say("stopping" if self._stop.is_set() else "no node is left running")
+            for task in others:
+                task.cancel()
             for node in self._nodes.values():
                 node.stop()
             await asyncio.wait(keepers)
-            for task in others:
-                task.cancel()
             outcomes = await asyncio.gather(*keepers, *others, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, Exception):
@@ -211,8 +211,14 @@ async def _supervise(directory: ClusterDir, restart: bool, console: Console) -> 
 
 def _command_name() -> str:
     """How a shell finds the installed command: by name, or by its path in this virtual environment."""
-    return "raftkv" if shutil.which("raftkv") else str(Path(sys.executable).with_name("raftkv"))
+    return "raftkv" if shutil.which("raftkv") else _from_here(Path(sys.executable).with_name("raftkv"))
 
 
 def _python_name() -> str:
-    return "python3" if shutil.which("raftkv") else sys.executable
+    """The Python that runs this, which is where redis-py is if it is anywhere."""
+    return _from_here(Path(sys.executable))
+
+
+def _from_here(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -70,7 +70,7 @@ def test_wrong_configuration_is_shown_and_not_started_again(tmp_path: Path) -> N
     assert node.note == f"exit code {EXIT_USAGE}, not started again"
     assert said[0].startswith("node 3 started (pid ")
     assert said[1:] == [
-        "node 3 died: exit code 2; the end of its log:",
+        "node 3 died: exit code 2, not started again; the end of its log:",
         f"  | raftkv: {files.config_path}: there is no setting 'prot'; did you mean 'port'?",
     ]
 
