@@ -26,6 +26,8 @@ class TransportLimits:
     half_open_max: int = 64
     #: Time for a connection to open and to say who it is.
     greeting_timeout_ms: int = 2000
+    #: Time for what was written to leave before a connection of a closing node is cut.
+    closing_timeout_ms: int = 200
     #: Pauses between attempts to reach a peer double from one to the other.
     backoff_min_ms: int = 50
     backoff_max_ms: int = 2000

@@ -83,12 +83,18 @@ class Dialed(asyncio.Protocol):
         self.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.end(str(exc) if exc else "closed by the peer")
+        self.end(failure_text(exc) if isinstance(exc, OSError) else "closed by the peer")
 
     def flush(self) -> None:
         """Write what waits, as far as the connection takes it."""
         while self.outbox.queued_bytes and not self._is_paused and self._transport is not None:
             self._transport.write(self.outbox.take())
+
+    async def finish(self) -> None:
+        """Close once the kernel has taken what was written, or has had its time for it."""
+        if self._transport is not None:
+            self._transport.close()
+            await asyncio.wait([self.ended], timeout=self._limits.closing_timeout_ms / 1000)
 
     def end(self, reason: str) -> None:
         """Close at once; what waits is dropped."""
@@ -174,9 +180,11 @@ class Link:
         self._task = asyncio.get_running_loop().create_task(self._run(), name=self._name)
 
     async def close(self) -> None:
-        """End the connection and the dialing."""
+        """End the connection and the dialing; what was flushed still leaves if it can."""
         if self._task is None:
             return
+        if self._dialed is not None:
+            await self._dialed.finish()
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task

@@ -41,6 +41,6 @@ def failure_text(error: OSError) -> str:
     """Say in the system's words why a peer isn't reached: the loops' own differ."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if error.errno in errno.errorcode:
+    if error.errno is not None and error.errno in errno.errorcode:
         return os.strerror(error.errno)
     return str(error)

@@ -108,10 +108,9 @@ class Transport:
             link.start()
 
     async def close(self) -> None:
-        """End every connection; what was flushed and not yet written is lost."""
+        """Take no more messages at once; what was flushed still leaves if it can."""
         await self._listener.close()
-        for link in (*self._urgent.values(), *self._bulk.values()):
-            await link.close()
+        await asyncio.gather(*(link.close() for link in (*self._urgent.values(), *self._bulk.values())))
 
     def send(self, to: int, group_id: int, messages: list[Message]) -> None:
         """Queue messages for the next `flush`. Drops and counts what a peer can't be sent now."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from raftkv.raft.codec import encode
-from raftkv.raft.types import Heartbeat, ProtocolError
+from raftkv.raft.types import COMMAND, AppendEntries, Entry, Heartbeat, ProtocolError
 from raftkv.transport.frames import (
     BOOTSTRAP,
     CHUNK_BYTES_MAX,
@@ -31,6 +31,7 @@ from tests.transport.loopback import CLUSTER, HOST, Net, Node, eventually
 
 STRANGER = Identity(node_id=2, cluster_id=CLUSTER, run_id=b"stranger")
 GOOD_HELLO = PREAMBLE + encode_frame(HELLO, encode_hello(Hello(BULK, STRANGER, to=1)))
+URGENT_HELLO = PREAMBLE + encode_frame(HELLO, encode_hello(Hello(URGENT, STRANGER, to=1)))
 GOOD_MESSAGE = encode(Heartbeat(1, 2, 1, 0, 1))
 GOOD_FRAME = encode_frame(MESSAGES, pack_length(len(GOOD_MESSAGE)) + GOOD_MESSAGE)
 
@@ -276,6 +277,42 @@ def test_a_dialer_leaves_a_listener_that_talks_nonsense(with_net: WithNet, said:
         await eventually(lambda: reason in first.transport.status(2).last_error)
         await eventually(lambda: calls > 3)
         await first.transport.close()
+        server.close()
+
+    with_net(body)
+
+
+def test_a_peer_that_stops_reading_costs_a_bounded_queue(with_net: WithNet) -> None:
+    """A stopped process: its kernel takes a little, the queue some more, the rest is dropped."""
+
+    async def body(net: Net) -> None:
+        let_go = asyncio.Event()
+        taken = bytearray()
+
+        async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(PREAMBLE + encode_frame(WELCOME, encode_welcome(STRANGER)))
+            await let_go.wait()
+            while data := await reader.read(1 << 20):
+                taken.extend(data)
+            writer.close()
+
+        server = await asyncio.start_server(stall, HOST, 0, limit=1 << 16)
+        await net.listen(1, queue_bytes_max=4 << 20)
+        net.addresses[2] = server.sockets[0].getsockname()[:2]
+        transport = net.start(1).transport
+        await eventually(lambda: transport.is_connected(2))
+        sent = 0
+        while transport.status(2).dropped == 0:
+            entry = Entry(1, sent + 1, COMMAND, bytes(100_000))
+            transport.send(2, 0, [AppendEntries(1, 1, 2, sent, 1, 0, 1, [entry])])
+            transport.flush()
+            assert transport.status(2).queued_bytes <= 4 << 20
+            await asyncio.sleep(0)
+            sent += 1
+        assert transport.is_connected(2)
+        let_go.set()
+        await eventually(lambda: len(taken) > (sent - 1) * 100_000)
+        await transport.close()
         server.close()
 
     with_net(body)

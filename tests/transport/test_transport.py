@@ -300,6 +300,19 @@ def test_addresses_may_be_host_names(with_net: WithNet) -> None:
     with_net(body)
 
 
+def test_what_was_flushed_before_the_close_arrives(with_net: WithNet) -> None:
+    """A node that stops tells its successor to campaign, and leaves."""
+
+    async def body(net: Net) -> None:
+        first, second = await net.pair()
+        first.transport.send(2, 0, [TimeoutNow(1, 1, 2), append(1, bytes(100_000))])
+        first.transport.flush()
+        await first.transport.close()
+        await eventually(lambda: len(second.messages) == 2)
+
+    with_net(body)
+
+
 def test_links_come_and_go_in_the_log_with_their_nodes(
     with_net: WithNet, caplog: pytest.LogCaptureFixture
 ) -> None:
