@@ -46,8 +46,9 @@ OWNERS: dict[str, frozenset[str]] = {
     ),
     **dict.fromkeys(("subprocess", "multiprocessing", "ctypes", "rich"), COMMAND_LINE),
     **dict.fromkeys(("rocksdict", "threading", "_thread", "concurrent", "fcntl"), frozenset({"storage"})),
-    **dict.fromkeys(("os", "pathlib", "shutil", "tempfile", "io"), COMMAND_LINE | {"node", "storage"}),
-    **dict.fromkeys(("time", "datetime", "random", "secrets", "uuid"), COMMAND_LINE | {"node"}),
+    **dict.fromkeys(("pathlib", "shutil", "tempfile", "io"), COMMAND_LINE | {"node", "storage"}),
+    "os": COMMAND_LINE | {"node", "transport", "storage"},
+    **dict.fromkeys(("time", "datetime", "random", "secrets", "uuid"), COMMAND_LINE | {"node", "transport"}),
 }
 #: Types only: whoever makes one is an owner of the module.
 TYPES_FOR_ALL = {("random", "Random"), ("pathlib", "Path")}
