@@ -1,0 +1,1 @@
+"""Tests of the Raft core, one file per module, one test per rule."""
