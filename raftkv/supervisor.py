@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import shutil
 import signal
 import socket
@@ -190,19 +191,20 @@ def refuse_busy_ports(shape: ClusterShape) -> None:
 def advice(directory: ClusterDir) -> str:
     """Return commands to paste into a shell, for a cluster that serves."""
     port = directory.shape.port
-    return "\n".join(
-        (
-            "",
-            f"  redis-cli -c -p {port}",
-            f"  {_command_name()} status --port {port}",
-            f"  {_python_name()} -c 'from redis.cluster import RedisCluster; "
-            f'r = RedisCluster(host="{HOST}", port={port}); r.set("greeting", "hello"); '
-            'print(r.get("greeting"))\'',
-            "",
-            "  Stop with Ctrl-C; starting again goes on with the same data.",
-            "",
-        )
+    python = _from_here(Path(sys.executable))
+    snippet = (
+        f'from redis.cluster import RedisCluster; r = RedisCluster(host="{HOST}", port={port}); '
+        'r.set("greeting", "hello"); print(r.get("greeting"))'
     )
+    commands = [
+        f"redis-cli -c -p {port}",
+        f"{_command_name()} status --port {port}",
+        f"{python} -c '{snippet}'",
+    ]
+    if importlib.util.find_spec("redis") is None:
+        commands.insert(2, f"{python} -m pip install --quiet redis")
+    last = "Stop with Ctrl-C; starting again goes on with the same data."
+    return "\n".join(["", *(f"  {command}" for command in commands), "", f"  {last}", ""])
 
 
 async def _supervise(directory: ClusterDir, restart: bool, console: Console) -> int:
@@ -212,11 +214,6 @@ async def _supervise(directory: ClusterDir, restart: bool, console: Console) -> 
 def _command_name() -> str:
     """How a shell finds the installed command: by name, or by its path in this virtual environment."""
     return "raftkv" if shutil.which("raftkv") else _from_here(Path(sys.executable).with_name("raftkv"))
-
-
-def _python_name() -> str:
-    """The Python that runs this, which is where redis-py is if it is anywhere."""
-    return _from_here(Path(sys.executable))
 
 
 def _from_here(path: Path) -> str:
