@@ -122,9 +122,9 @@ class RaftLog:
         return index if position > 0 and self.term_at(index) == term else 0
 
     def entries(self, first: int, end: int, bytes_max: int) -> list[Entry]:
-        """Return entries from `first` on, at least one, short of `end` and of `bytes_max`.
+        """Return entries from `first` on, at least one, short of `end` and within `bytes_max`.
 
-        Raises Compacted.
+        They may also end where memory begins. Raises Compacted.
         """
         assert first < end <= self.last_index + 1, f"entries [{first}, {end}) of {self.last_index}"
         if first < self._cache_first:

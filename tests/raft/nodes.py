@@ -15,6 +15,7 @@ from raftkv.raft import (
     NOBODY,
     AppendEntries,
     AppendEntriesReply,
+    Compacted,
     Entry,
     EntryId,
     HardState,
@@ -51,20 +52,22 @@ class MemoryLog:
 
     def __init__(self, terms: Sequence[int] = ()) -> None:
         self.entries = entries_of(*terms)
-
-    @property
-    def first_index(self) -> int:
-        return 1
+        #: A test raises it to compact the log.
+        self.first_index = 1
 
     @property
     def last_index(self) -> int:
         return len(self.entries)
 
     def term_at(self, index: int) -> int:
+        if index < self.first_index - 1:
+            raise Compacted(self.first_index)
         return self.entries[index - 1].term if index > 0 else 0
 
     def read(self, first: int, end: int, bytes_max: int) -> list[Entry]:
         assert 1 <= first < end <= self.last_index + 1
+        if first < self.first_index:
+            raise Compacted(self.first_index)
         chosen = [self.entries[first - 1]]
         for entry in self.entries[first : end - 1]:
             if sum(len(one.payload) for one in chosen) + len(entry.payload) > bytes_max:
@@ -165,9 +168,11 @@ def entries_of(*terms: int, first: int = 1) -> list[Entry]:
     ]
 
 
-def candidate(terms: Sequence[int] = (), *, voters: tuple[int, ...] = (1, 2, 3), **config: int) -> Node:
+def candidate(
+    terms: Sequence[int] = (), *, voters: tuple[int, ...] = (1, 2, 3), applied: int = 0, **config: int
+) -> Node:
     """Return a node that asks for votes in the term after its log's, its requests sent."""
-    node = Node(terms, voters=voters, config=config)
+    node = Node(terms, voters=voters, applied=applied, config=config)
     node.tick_after(TIMEOUT_MS)
     term = node.core.current_term + 1
     for voter in voters[1 : len(voters) // 2 + 1]:
@@ -177,9 +182,11 @@ def candidate(terms: Sequence[int] = (), *, voters: tuple[int, ...] = (1, 2, 3),
     return node
 
 
-def new_leader(terms: Sequence[int] = (), *, voters: tuple[int, ...] = (1, 2, 3), **config: int) -> Node:
+def new_leader(
+    terms: Sequence[int] = (), *, voters: tuple[int, ...] = (1, 2, 3), applied: int = 0, **config: int
+) -> Node:
     """Return a leader just elected: its first Ready isn't taken."""
-    node = candidate(terms, voters=voters, **config)
+    node = candidate(terms, voters=voters, applied=applied, **config)
     for voter in voters[1 : len(voters) // 2 + 1]:
         node.step(vote_reply(node.core.current_term, voter))
     assert node.core.role is LEADER
