@@ -1,0 +1,42 @@
+"""What the disk refuses or fails to do, as values: what was tried, what was found, what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class StorageFailure(Exception):
+    """A disk or a database failed. What reached the disk is unknown: the node stops, nothing is retried."""
+
+    def __init__(self, action: str, cause: BaseException | str) -> None:
+        super().__init__(f"{action} failed: {cause}")
+        self.action = action
+        self.cause = cause
+
+
+class LogCorrupted(StorageFailure):
+    """The Raft log is damaged inside what may have been acknowledged: the node must not vote with it."""
+
+    def __init__(self, index: int | None, detail: str) -> None:
+        """`index`: the first entry known to be damaged or missing; None: not known which."""
+        place = "" if index is None else f" at entry {index}"
+        super().__init__(
+            "reading the Raft log",
+            f"the log is damaged{place}: {detail}. Entries that this node acknowledged may be lost, so it"
+            f" must not vote. Check the disk, keep the directory for inspection, and restore this node's data",
+        )
+        self.index = index
+        self.detail = detail
+
+
+class WriteStalled(Exception):
+    """The database can't take writes until it has caught up. Nothing was written: try again later."""
+
+
+class DataDirRefused(Exception):
+    """A data directory that this node must not use, and was left as it was."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"data directory {path}: {reason}")
+        self.path = path
+        self.reason = reason
