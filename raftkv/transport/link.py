@@ -83,6 +83,7 @@ class Dialed(asyncio.Protocol):
         self.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None  # asyncio loses a connection twice if it is aborted in here
         self.end(failure_text(exc) if isinstance(exc, OSError) else "closed by the peer")
 
     def flush(self) -> None:

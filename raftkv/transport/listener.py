@@ -188,7 +188,8 @@ class Accepted(asyncio.Protocol):
                 self._listener.turn_away(self, str(error))
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        self.end()
+        self._transport = None
+        self._listener.on_ended(self)
 
     def end(self) -> None:
         """Close at once."""

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 
 from raftkv.node.bootstrap import BootstrapTiming, answers_of_formed, form_cluster
@@ -238,6 +239,10 @@ def test_a_restarted_formed_node_asks_nobody(with_cluster: WithCluster) -> None:
             await cluster.stop(node_id)
         await cluster.start(1)
         assert await cluster.formed(1) == cluster_id
+        await cluster.start(2)
+        question = encode_report(cluster.disks[2].founding)
+        answer = decode_report(await cluster.transports[2].ask(1, question))
+        assert answer == cluster.disks[1].founding
 
     with_cluster(body)
 
@@ -273,6 +278,39 @@ def test_another_node_at_a_peers_address_is_named(
         await eventually(lambda: any("node 2 answers at its address" in text for text in caplog.messages))
 
     with_cluster(body)
+
+
+class DeafPort:
+    """A port from which no peer can be reached."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[bytes], bytes] | None = None
+
+    def answer_bootstrap(self, on_bootstrap: Callable[[bytes], bytes]) -> None:
+        self.answer = on_bootstrap
+
+    async def ask(self, _node_id: int, _question: bytes) -> bytes:
+        raise ConnectionRefusedError
+
+
+def test_a_node_learns_from_being_asked() -> None:
+    """A question carries its asker's report, which is enough where only one way is open."""
+    members = ((1, "a:1"), (2, "b:1"))
+    disk, port = Disk(Founding(1, members, b"1" * 16)), DeafPort()
+    peer = Founding(2, members, b"2" * 16)
+
+    async def main() -> None:
+        forming = asyncio.get_running_loop().create_task(
+            form_cluster(disk, port, random=random.Random(1), timing=TIMING)
+        )
+        await eventually(lambda: port.answer is not None)
+        assert port.answer is not None
+        assert decode_report(port.answer(encode_report(peer))).agreed == ()
+        await eventually(lambda: disk.founding.agreed)
+        port.answer(encode_report(msgspec.structs.replace(peer, agreed=disk.founding.agreed)))
+        assert (await forming).cluster_id == cluster_id_of(((1, b"1" * 16), (2, b"2" * 16)))
+
+    run_on("asyncio", main())
 
 
 def test_a_formed_node_answers_reports_only() -> None:

@@ -75,6 +75,17 @@ def test_frames_come_out_byte_by_byte() -> None:
     assert found == [(HELLO, 0, b"x" * 20), (MESSAGES, 1, b"")]
 
 
+def test_an_unfinished_frame_is_gathered_in_one_buffer() -> None:
+    """Else many small reads of a large frame would copy it again and again."""
+    reader = greeted_reader(CHUNK_BYTES_MAX)
+    frame = encode_frame(MESSAGES, bytes(100_000))
+    assert read(reader, frame[:50]) == []
+    gathered = reader._held
+    for pos in range(50, 90_000, 1000):
+        assert read(reader, frame[pos : pos + 1000]) == []
+        assert reader._held is gathered
+
+
 def test_pieces_are_put_together() -> None:
     """The diagram in `frames`: all but the last piece have the MORE bit."""
     reader = greeted_reader()

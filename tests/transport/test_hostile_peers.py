@@ -112,6 +112,10 @@ def with_strangers(with_net: WithNet, body: Callable[[Net, Node], Awaitable[None
             GOOD_HELLO + encode_frame(MESSAGES | MORE, bytes(CHUNK_BYTES_MAX)) * 9,
             "a frame above 2097152 bytes",
         ),
+        (
+            URGENT_HELLO + encode_frame(MESSAGES | MORE, bytes(CHUNK_BYTES_MAX)) * 2,
+            "a frame above 262144 bytes",
+        ),
     ],
 )
 def test_garbage_closes_its_own_connection_with_one_clear_line(

@@ -304,11 +304,25 @@ def test_what_was_flushed_before_the_close_arrives(with_net: WithNet) -> None:
     """A node that stops tells its successor to campaign, and leaves."""
 
     async def body(net: Net) -> None:
-        first, second = await net.pair()
-        first.transport.send(2, 0, [TimeoutNow(1, 1, 2), append(1, bytes(100_000))])
+        first, second = await net.pair(write_high_bytes=32 << 20, closing_timeout_ms=10_000)
+        first.transport.send(2, 0, [TimeoutNow(1, 1, 2), append(1, bytes(24 << 20))])
         first.transport.flush()
+        assert first.transport.status(2).queued_bytes == 0
         await first.transport.close()
         await eventually(lambda: len(second.messages) == 2)
+
+    with_net(body)
+
+
+def test_what_waits_is_dropped_and_counted_when_the_connection_breaks(with_net: WithNet) -> None:
+    """Nothing of an older connection is sent on a newer one."""
+
+    async def body(net: Net) -> None:
+        first, second = await net.pair()
+        first.transport.send(2, 0, [heartbeat(1), append(1, b"x"), append(2, b"y")])
+        await second.transport.close()
+        await eventually(lambda: first.transport.status(2).dropped == 3)
+        assert first.transport.status(2).queued_bytes == 0
 
     with_net(body)
 
