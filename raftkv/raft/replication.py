@@ -24,6 +24,7 @@ from raftkv.raft.types import (
     EntryId,
     Heartbeat,
     HeartbeatReply,
+    Message,
     NotLeader,
     ProposalDropped,
     ProtocolError,
@@ -117,7 +118,7 @@ def on_append_entries_reply(state: RaftState, msg: AppendEntriesReply) -> None:
         if progress.maybe_match(msg.match_index, state.now_ns):
             maybe_commit(state)
             maybe_send_timeout_now(state)
-    elif _is_fresh_rejection(progress, msg.match_index):
+    elif msg.conflict_index > 0 and _is_fresh_rejection(progress, msg.match_index):
         progress.become_probe(max(progress.match_index + 1, _next_after_rejection(state, msg)))
     if progress.next_index <= state.log.last_index and progress.has_room:
         leader.has_appends = True
@@ -190,7 +191,7 @@ def _next_after_rejection(state: RaftState, msg: AppendEntriesReply) -> int:
     that term too, they may match up to its last entry here; if not, only before it.
     """
     rejected_index = msg.match_index
-    if msg.conflict_index > rejected_index or msg.conflict_index < 1:
+    if msg.conflict_index > rejected_index:
         raise ProtocolError(f"node {msg.sender} rejects {rejected_index}, conflict at {msg.conflict_index}")
     if msg.conflict_term == 0:
         return msg.conflict_index
@@ -226,7 +227,8 @@ def on_heartbeat(state: RaftState, msg: Heartbeat) -> None:
     """Follower: the leader lives, and has this much committed."""
     hear_leader(state, msg.sender)
     _commit_matched(state, msg.sender, msg.leader_commit)
-    state.outbox.messages.append(HeartbeatReply(state.current_term, state.node_id, msg.sender, msg.round))
+    reply = HeartbeatReply(state.current_term, state.node_id, msg.sender, msg.round)
+    _round_ack_outbox(state).append(reply)
 
 
 def on_read_index_reply(state: RaftState, msg: ReadIndexReply) -> None:
@@ -246,14 +248,14 @@ def _commit_matched(state: RaftState, sender: int, leader_commit: int) -> None:
 
 
 def _reject(state: RaftState, msg: AppendEntries) -> None:
-    """Say where the logs part. Promises nothing, so it needn't wait for the disk."""
+    """Say where the logs part. Promises nothing of the log, so it needn't wait for the disk."""
     log = state.log
     if msg.prev_log_index > log.last_index:
         conflict_index, conflict_term = log.last_index + 1, 0
     else:
         conflict_term = log.term_at(msg.prev_log_index)
         conflict_index = log.first_index_of_term_at(msg.prev_log_index)
-    state.outbox.messages.append(
+    _round_ack_outbox(state).append(
         AppendEntriesReply(
             term=state.current_term,
             sender=state.node_id,
@@ -265,6 +267,20 @@ def _reject(state: RaftState, msg: AppendEntries) -> None:
             conflict_term=conflict_term,
         )
     )
+
+
+def _round_ack_outbox(state: RaftState) -> list[Message]:
+    """Return where an acknowledgement of a round goes: out at once, unless a restart could disown it.
+
+    A restarted node keeps quiet for as long as its promise to the leader may last, but for one that
+    looks as if it had never taken part in anything. So until something of the log is durable here, the
+    term has to be:
+
+    1. A new node hears its first leader's heartbeat, acknowledges the round and crashes with nothing
+    synced. 2. It starts as new and grants its vote at once. 3. The leader, cut off, still has its lease.
+    """
+    outbox = state.outbox
+    return outbox.messages if state.log.persisted_index > 0 else outbox.messages_after_persist
 
 
 def _check_entries(msg: AppendEntries) -> None:

@@ -13,6 +13,8 @@ from tests.simulator.operations import INDEX_READ, LEASE_READ, WRITE, Operation,
 from tests.simulator.profile import Profile
 
 _PATIENCE_NS = 300 * MILLISECOND
+#: A refused client doesn't ask again at once, or asking would be most of what happens.
+_REFUSED_NS = 20 * MILLISECOND
 _KINDS = (WRITE, WRITE, LEASE_READ, LEASE_READ, INDEX_READ)
 
 
@@ -79,4 +81,6 @@ class Client:
         self._operation = None
         if operation.outcome is Outcome.REFUSED:
             self._leader_id = operation.leader_id or self._rng.choice(self._node_ids)
-        self.think()
+            self._timeline.after(_REFUSED_NS, self.think)
+        else:
+            self.think()

@@ -77,12 +77,15 @@ class Cluster:
     def _make_node(
         self, node_id: int, node_ids: tuple[int, ...], rng: random.Random, process_class: type[Process]
     ) -> Node:
-        config = RaftConfig(node_id, node_ids, **self.profile.core_limits)
+        profile = self.profile
+        config = RaftConfig(
+            node_id, node_ids, clock_drift_percent=profile.clock_drift_percent, **profile.core_limits
+        )
         return Node(
             config,
             self.timeline,
             rng,
-            self.profile,
+            profile,
             self,
             process_class=process_class,
             send=self.network.send,
@@ -183,8 +186,6 @@ class Cluster:
     def on_log_durable(self, node_id: int, write: LogWrite) -> None:
         if write.entries:
             self.trace(f"n{node_id} has synced {describe_entries(write.entries)}")
-        for each in self._properties:
-            each.on_log_durable(node_id, write)
 
     def on_applied(self, node_id: int, entry: Entry) -> None:
         self.trace(f"n{node_id} applies {entry.term}/{entry.index} {entry.payload.decode()}")

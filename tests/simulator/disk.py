@@ -92,12 +92,16 @@ class VirtualLog:
 
     @property
     def durable_last_index(self) -> int:
-        """The last index that a crash now could not take away."""
-        return len(self._durable.entries)
+        """The last index whose entry no crash now could take away or exchange."""
+        first_unsure = min(
+            (write.entries[0].index for write in self._unsynced if write.entries), default=None
+        )
+        last = len(self._durable.entries)
+        return last if first_unsure is None else min(last, first_unsure - 1)
 
     def durable_term_at(self, index: int) -> int:
-        """The synced term at `index`; 0 when nothing is synced there."""
-        return self._durable.entries[index - 1].term if 1 <= index <= len(self._durable.entries) else 0
+        """The term that any crash would leave at `index`; 0 when none is sure."""
+        return self._durable.entries[index - 1].term if 1 <= index <= self.durable_last_index else 0
 
     def append(self, write: LogWrite) -> None:
         """Write without syncing."""
@@ -118,10 +122,13 @@ class VirtualLog:
             self._durable.apply(write)
             self._on_durable(write)
 
-    def lose_unsynced(self, rng: random.Random) -> None:
-        """Crash: some tail of the unsynced writes is gone; often all of it, often nothing."""
-        unsynced_count = len(self._unsynced)
-        kept_count = rng.choice((0, unsynced_count, rng.randint(0, unsynced_count)))
+    @property
+    def unsynced_count(self) -> int:
+        """How many writes a crash may take."""
+        return len(self._unsynced)
+
+    def lose_unsynced(self, kept_count: int) -> None:
+        """Crash: of the unsynced writes only the first `kept_count` were on the disk already."""
         self.make_durable(self._durable_write_count + kept_count)
         self._durable_write_count += len(self._unsynced)
         self._unsynced = []

@@ -27,11 +27,15 @@ class Network:
         self._deliver = deliver
         #: (from, to) pairs; only asked for membership, never iterated over.
         self._cut_links: set[tuple[int, int]] = set()
+        #: A scenario's say in what gets through.
+        self.lets_through: Callable[[Message], bool] = lambda _: True
 
     def send(self, message: Message) -> None:
         """Carry a message, perhaps: once, twice or never."""
         profile, rng = self._profile, self._rng
-        if (message.sender, message.to) in self._cut_links or rng.random() < profile.loss:
+        if (message.sender, message.to) in self._cut_links or not self.lets_through(message):
+            return
+        if rng.random() < profile.loss:
             return
         encoded = encode(message)
         self._carry(encoded)

@@ -102,15 +102,15 @@ class Node:
         self._observer.on_event(self.node_id, f"starts life {self.life} at {self.state.applied}")
         self._schedule_tick(self.life)
 
-    def crash(self) -> None:
-        """Lose the process and what the disk had not made durable."""
+    def crash(self, kept_count: int | None = None) -> None:
+        """Lose the process and what the disk had not made durable, but for `kept_count` writes."""
         assert self.process is not None, f"node {self.node_id} doesn't run"
         self.process.writer.close()
         self.process = None
         self._turn = None
         self._stop_point = None
         self.is_paused = False
-        self.log.lose_unsynced(self._rng)
+        self.log.lose_unsynced(self._draw_kept_count() if kept_count is None else kept_count)
         self.state.lose_unflushed(self._rng)
         self._observer.on_event(
             self.node_id, f"crashes; log kept to {self.log.last_index}, state to {self.state.applied}"
@@ -215,6 +215,11 @@ class Node:
         profile = self._profile
         sync_ns = self._rng.randint(profile.fsync_ns_min, profile.fsync_ns_max) * self.fsync_slowness
         return min(sync_ns, _SYNC_NS_MAX)
+
+    def _draw_kept_count(self) -> int:
+        """How many unsynced writes a crash leaves: often none, often all."""
+        unsynced_count = self.log.unsynced_count
+        return self._rng.choice((0, unsynced_count, self._rng.randint(0, unsynced_count)))
 
     def _draw_drift_ppm(self) -> int:
         drift_ppm_max = self._profile.drift_ppm_max

@@ -46,8 +46,9 @@ class Profile:
     #: Share of inputs that wait for others, to be read in one turn with them.
     gathering: float = 0.0
     gather_ns_max: int = 500 * MICROSECOND
-    #: Clocks run by up to half of the core's promise away from true time, so two differ by all of it.
-    drift_ppm_max: int = 0
+    #: Every clock goes wrong by up to half of what the core allows two of them to differ by.
+    clock_drift_percent: int = 5
+    has_drift: bool = False
     client_count: int = 4
     think_ns_max: int = 20 * MILLISECOND
     #: A client asks the node that it believes to be the leader, otherwise any.
@@ -57,6 +58,11 @@ class Profile:
     fault_weights: tuple[tuple[str, int], ...] = ()
     #: Limits of the core, small enough to be reached.
     core_limits: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def drift_ppm_max(self) -> int:
+        """How far from true time a clock may run, in millionths of the time."""
+        return self.clock_drift_percent * 10_000 // 2 if self.has_drift else 0
 
     @classmethod
     def drawn(cls, rng: random.Random) -> Profile:
@@ -76,7 +82,8 @@ class Profile:
             tick_ns=rng.choice((10, 10, 20)) * MILLISECOND,
             gathering=rng.choice((0.0, 0.3, 0.8)),
             gather_ns_max=rng.choice((200, 2_000)) * MICROSECOND,
-            drift_ppm_max=rng.choice((0, 25_000, 25_000)),
+            clock_drift_percent=rng.choice((5, 30)),
+            has_drift=rng.random() < 0.7,
             client_count=rng.randint(2, 6),
             think_ns_max=rng.choice((5, 20, 60)) * MILLISECOND,
             faithfulness=rng.choice((0.5, 0.8, 0.95)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raftkv.raft.types import Entry
-from tests.simulator.disk import LogWrite
 from tests.simulator.node import Node
 from tests.simulator.operations import WRITE, Operation, Outcome
 from tests.simulator.properties.property import Ledger, Property
@@ -25,9 +24,9 @@ class AcknowledgedWrites(Property):
         #: payload -> where it was applied first
         self._place_of: dict[bytes, int] = {}
 
-    def on_log_durable(self, node_id: int, write: LogWrite) -> None:
-        if write.entries:
-            self._agreed[node_id] = min(self._agreed[node_id], write.entries[0].index - 1)
+    def on_log_written(self, node_id: int, entries: Sequence[Entry]) -> None:
+        if entries:
+            self._agreed[node_id] = min(self._agreed[node_id], entries[0].index - 1)
 
     def on_applied(self, node_id: int, entry: Entry) -> None:
         if entry.payload:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raftkv.raft.types import Entry, Message
-from tests.simulator.disk import LogWrite
 from tests.simulator.node import Node
 from tests.simulator.operations import Operation
 
@@ -57,9 +56,6 @@ class Property:
 
     def on_log_written(self, node_id: int, entries: Sequence[Entry]) -> None:
         """A node wrote entries to its log, unsynced, over whatever stood there."""
-
-    def on_log_durable(self, node_id: int, write: LogWrite) -> None:
-        """A write to a node's log became durable."""
 
     def on_applied(self, node_id: int, entry: Entry) -> None:
         """A node's state machine applied an entry."""
