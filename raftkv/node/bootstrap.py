@@ -11,16 +11,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
-
-import msgspec
 
 from raftkv.node.formation import (
     Agree,
     Decision,
     Form,
-    Founding,
     JoinFormation,
     Refused,
     Wait,
@@ -29,6 +27,7 @@ from raftkv.node.formation import (
     encode_report,
 )
 from raftkv.raft.types import ProtocolError
+from raftkv.storage import DataDirRefused, Identity
 from raftkv.transport import Refused as RefusedByPeer
 from raftkv.transport import failure_text
 
@@ -47,15 +46,19 @@ class BootstrapPort(Protocol):
         """Ask one peer. Raises OSError, RefusedByPeer or ProtocolError."""
 
 
-class FoundingStore(Protocol):
-    """What is needed of the data directory."""
+class IdentityStore(Protocol):
+    """What is needed of `DataDir`."""
 
     @property
-    def founding(self) -> Founding:
-        """What was saved last. A new directory has saved its nonce already."""
+    def path(self) -> Path:
+        """Where it is, for messages."""
 
-    def save_founding(self, founding: Founding) -> None:
-        """Make it durable before returning. Raises what the storage raises; the node stops then."""
+    @property
+    def identity(self) -> Identity | None:
+        """What was saved last; None in a new directory."""
+
+    def save_identity(self, identity: Identity) -> None:
+        """Make it durable before returning. Raises StorageFailure; the node stops then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +73,10 @@ class BootstrapTiming:
     log_max_ms: int = 60_000
 
 
-def answers_of_formed(founding: Founding) -> OnQuestion:
+def answers_of_formed(identity: Identity) -> OnQuestion:
     """Give the function with which a formed node answers bootstrap questions for good."""
-    assert founding.cluster_id is not None, "only a formed node answers like this"
-    answer = encode_report(founding)
+    assert identity.cluster_id is not None, "only a formed node answers like this"
+    answer = encode_report(identity)
 
     def on_question(question: bytes) -> bytes:
         decode_report(question)
@@ -82,38 +85,80 @@ def answers_of_formed(founding: Founding) -> OnQuestion:
     return on_question
 
 
+def open_identity(
+    store: IdentityStore, *, node_id: int, members: tuple[tuple[int, str], ...], nonce: bytes
+) -> Identity:
+    """Give the identity in the directory, made of the arguments if it is new, with today's addresses.
+
+    Raises DataDirRefused when the directory's cluster has other members than configured.
+    """
+    identity = store.identity
+    if identity is None:
+        identity = Identity(node_id, members, nonce)
+    elif identity.members == members:
+        return identity
+    elif identity.cluster_id is not None and _ids(identity.members) != _ids(members):
+        raise DataDirRefused(
+            store.path,
+            f"its cluster has the members {_ids(identity.members)}, and the configuration"
+            f" lists {_ids(members)}; configure the members that it has",
+        )
+    else:
+        identity = replace(identity, members=members)
+    store.save_identity(identity)
+    return identity
+
+
 async def form_cluster(
-    store: FoundingStore,
+    store: IdentityStore,
     port: BootstrapPort,
     *,
+    node_id: int,
+    members: tuple[tuple[int, str], ...],
+    nonce: bytes,
     random: random.Random,
     timing: BootstrapTiming | None = None,
-) -> Founding:
-    """Form the cluster or wait for it, as long as it takes; give the formed state, which is saved.
+) -> bytes:
+    """Form the cluster or wait for it, as long as it takes; give its id, which is saved by then.
 
-    Returns at once if the directory is formed already. Afterwards `port` answers as a formed node.
+    `members`: (node id, "host:peer port") of all, by id, the same on each. `nonce`: 16 unpredictable
+    bytes, used if the directory is new. Returns at once if the directory is formed. Afterwards `port`
+    answers as a formed node. Raises DataDirRefused (other members), StorageFailure.
     """
-    if store.founding.cluster_id is None:
-        await _Bootstrap(store, port, random, timing or BootstrapTiming()).run()
-    founding = store.founding
-    port.answer_bootstrap(answers_of_formed(founding))
-    return founding
+    identity = open_identity(store, node_id=node_id, members=members, nonce=nonce)
+    if identity.cluster_id is None:
+        bootstrap = _Bootstrap(store, identity, port, random, timing or BootstrapTiming())
+        identity = await bootstrap.run()
+    assert identity.cluster_id is not None, "the cluster is formed"
+    port.answer_bootstrap(answers_of_formed(identity))
+    return identity.cluster_id
+
+
+def _ids(pairs: tuple[tuple[int, str], ...]) -> str:
+    return ", ".join(str(node_id) for node_id, _ in pairs)
 
 
 class _Bootstrap:
     """One attempt to get formed; owns the reports."""
 
     def __init__(
-        self, store: FoundingStore, port: BootstrapPort, random: random.Random, timing: BootstrapTiming
+        self,
+        store: IdentityStore,
+        own: Identity,
+        port: BootstrapPort,
+        random: random.Random,
+        timing: BootstrapTiming,
     ) -> None:
         self._store = store
+        #: What was saved last; peers never hear anything newer.
+        self._own = own
         self._port = port
         self._random = random
         self._timing = timing
-        self._node_id = store.founding.node_id
-        self._addresses = {peer: at for peer, at in store.founding.members if peer != self._node_id}
+        self._node_id = own.node_id
+        self._addresses = {peer: at for peer, at in own.members if peer != self._node_id}
         #: The newest report of each peer.
-        self._reports: dict[int, Founding] = {}
+        self._reports: dict[int, Identity] = {}
         #: Why a peer's report is missing or may be old.
         self._failures: dict[int, str] = {}
         #: Set when a report says something new.
@@ -121,46 +166,47 @@ class _Bootstrap:
         #: Per peer: ask it now.
         self._hurry = {peer: asyncio.Event() for peer in self._addresses}
 
-    async def run(self) -> None:
-        """Return once the directory is formed."""
+    async def run(self) -> Identity:
+        """Return the identity once it is formed."""
         self._port.answer_bootstrap(self._on_question)
         loop = asyncio.get_running_loop()
         tasks = [loop.create_task(self._ask_again_and_again(peer)) for peer in self._addresses]
         tasks.append(loop.create_task(self._log_again_and_again()))
         try:
-            while self._store.founding.cluster_id is None:
-                if not self._act_on(decide(self._store.founding, self._reports)):
+            while self._own.cluster_id is None:
+                if not self._act_on(decide(self._own, self._reports)):
                     await self._news.wait()
                     self._news.clear()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        return self._own
 
     def _act_on(self, decision: Decision) -> bool:
         """Save the next step, if there is one, and say so."""
-        founding = self._store.founding
         if isinstance(decision, Agree):
-            self._save(msgspec.structs.replace(founding, agreed=decision.agreed))
+            self._save(replace(self._own, agreed=decision.agreed))
             log.info("node %d: all members have reported, agreed to form a cluster", self._node_id)
             return True
         if isinstance(decision, (Form, JoinFormation)):
-            self._save(msgspec.structs.replace(founding, cluster_id=decision.cluster_id))
+            self._save(replace(self._own, cluster_id=decision.cluster_id))
             log.info("node %d: cluster %s is formed", self._node_id, decision.cluster_id.hex())
             return True
         return False
 
-    def _save(self, founding: Founding) -> None:
-        self._store.save_founding(founding)
+    def _save(self, identity: Identity) -> None:
+        self._store.save_identity(identity)
+        self._own = identity
         for hurry in self._hurry.values():
             hurry.set()
 
     def _on_question(self, question: bytes) -> bytes:
         """A peer reports by asking."""
         self._on_report(decode_report(question))
-        return encode_report(self._store.founding)
+        return encode_report(self._own)
 
-    def _on_report(self, report: Founding) -> None:
+    def _on_report(self, report: Identity) -> None:
         peer = report.node_id
         if peer not in self._addresses or self._reports.get(peer) == report:
             return
@@ -184,7 +230,7 @@ class _Bootstrap:
     async def _ask(self, peer: int) -> str:
         """Ask one peer; give what went wrong, or nothing."""
         try:
-            report = decode_report(await self._port.ask(peer, encode_report(self._store.founding)))
+            report = decode_report(await self._port.ask(peer, encode_report(self._own)))
         except OSError as error:
             return failure_text(error)
         except (RefusedByPeer, ProtocolError) as error:
@@ -204,7 +250,7 @@ class _Bootstrap:
             pause_ms = min(2 * pause_ms, self._timing.log_max_ms)
 
     def _log_state(self) -> None:
-        decision = decide(self._store.founding, self._reports)
+        decision = decide(self._own, self._reports)
         if not isinstance(decision, Refused | Wait):
             return
         level = logging.WARNING if isinstance(decision, Refused) else logging.INFO

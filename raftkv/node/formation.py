@@ -11,7 +11,7 @@ Why there is a step between: without it, three empty nodes 1, 2, 3 with nonces a
     2. Node 1 crashes before it forms, loses its directory, and comes back with nonce d.
     3. 2 has heard d from 1, and from 3 only the older report. It forms the cluster of {d, b, c}.
 
-Two clusters of the same members, one of them with the data. With the step, 3 forms only once 1 and 2
+Two clusters of the same members, and each may take data. With the step, 3 forms only once 1 and 2
 have saved that they agree to {a, b, c}, and a directory agrees once in its life.
 
 Invariants: a directory agrees to at most one set of nonces; a cluster is formed only of nonces whose
@@ -29,23 +29,10 @@ from typing import Final
 import msgspec
 
 from raftkv.raft.types import ProtocolError
+from raftkv.storage import Identity
 
 CLUSTER_ID_BYTES: Final = 16
 NONCE_BYTES: Final = 16
-
-
-class Founding(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What one data directory knows of the founding of its cluster; also its report to peers."""
-
-    node_id: int
-    #: (node id, "host:peer port") of every member, this one included, by id.
-    members: tuple[tuple[int, str], ...]
-    #: Drawn when the directory was made: tells it from one that was emptied.
-    nonce: bytes
-    #: (node id, nonce) of every member, by id, once this directory has agreed to them; else empty.
-    agreed: tuple[tuple[int, bytes], ...] = ()
-    #: None: not formed. Invariant: never changes once it is set.
-    cluster_id: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +72,22 @@ class Refused:
 
 Decision = Wait | Agree | Form | JoinFormation | Refused
 
-_decoder = msgspec.msgpack.Decoder(Founding)
+_decoder = msgspec.msgpack.Decoder(Identity)
 
 
-def encode_report(founding: Founding) -> bytes:
+def encode_report(identity: Identity) -> bytes:
     """Make the body of a bootstrap question or answer."""
-    return msgspec.msgpack.encode(founding)
+    return msgspec.msgpack.encode(identity)
 
 
-def decode_report(body: bytes) -> Founding:
+def decode_report(body: bytes) -> Identity:
     """Read the body of a bootstrap question or answer. Raises ProtocolError."""
     try:
         report = _decoder.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ProtocolError(f"no bootstrap report: {error}") from None
+    if any(node_id < 1 for node_id in [report.node_id, *dict(report.members), *dict(report.agreed)]):
+        raise ProtocolError("a bootstrap report with a node id below 1")
     nonces = [report.nonce, *(nonce for _, nonce in report.agreed)]
     if any(len(nonce) != NONCE_BYTES for nonce in nonces):
         raise ProtocolError("a bootstrap report with a nonce of a wrong length")
@@ -115,7 +104,7 @@ def cluster_id_of(agreed: tuple[tuple[int, bytes], ...]) -> bytes:
     return digest.digest()
 
 
-def decide(own: Founding, reports: Mapping[int, Founding]) -> Decision:
+def decide(own: Identity, reports: Mapping[int, Identity]) -> Decision:
     """Say what the unformed directory `own` does next, given its peers' newest reports."""
     assert own.cluster_id is None, "a formed directory has nothing to decide"
     peers = [node_id for node_id, _ in own.members if node_id != own.node_id]
@@ -134,7 +123,7 @@ def decide(own: Founding, reports: Mapping[int, Founding]) -> Decision:
     return _decide_among_unformed(own, known)
 
 
-def _decide_beside_formed(own: Founding, formed: list[Founding]) -> Decision:
+def _decide_beside_formed(own: Identity, formed: list[Identity]) -> Decision:
     """A peer's cluster exists: it is the one that this directory agreed to, or closed to it."""
     for report in formed:
         cluster_id = cluster_id_of(report.agreed)
@@ -148,7 +137,7 @@ def _decide_beside_formed(own: Founding, formed: list[Founding]) -> Decision:
     )
 
 
-def _decide_among_unformed(own: Founding, peers: list[Founding]) -> Decision:
+def _decide_among_unformed(own: Identity, peers: list[Identity]) -> Decision:
     """Everybody has reported, nobody has formed."""
     nonces = tuple(sorted((report.node_id, report.nonce) for report in [own, *peers]))
     for report in [own, *peers]:
@@ -167,7 +156,7 @@ def _decide_among_unformed(own: Founding, peers: list[Founding]) -> Decision:
     return Form(cluster_id_of(nonces))
 
 
-def _other_members(own: Founding, report: Founding) -> str:
+def _other_members(own: Identity, report: Identity) -> str:
     differing = sorted(set(own.members) ^ set(report.members))
     node_id, address = differing[0] if differing else (report.node_id, "")
     holder = own if (node_id, address) in own.members else report

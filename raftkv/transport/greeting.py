@@ -48,7 +48,7 @@ BULK = Channel.BULK
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class Endpoint:
     """Who a running node is."""
 
     node_id: int
@@ -62,7 +62,7 @@ class Hello:
     """The dialer's first frame."""
 
     channel: Channel
-    sender: Identity
+    sender: Endpoint
     #: The node that the dialer believes to have reached.
     to: int
 
@@ -80,20 +80,20 @@ def decode_hello(body: Buffer) -> Hello:
     channel, cluster_id, node_id, to, run_id = _HELLO.unpack(body)
     if channel not in (URGENT, BULK):
         raise ProtocolError(f"unknown channel {channel}")
-    return Hello(Channel(channel), Identity(node_id, cluster_id, run_id), to)
+    return Hello(Channel(channel), Endpoint(node_id, cluster_id, run_id), to)
 
 
-def encode_welcome(listener: Identity) -> bytes:
+def encode_welcome(listener: Endpoint) -> bytes:
     """Make the body of a WELCOME."""
     return _WELCOME.pack(listener.cluster_id, listener.node_id, listener.run_id)
 
 
-def decode_welcome(body: Buffer) -> Identity:
+def decode_welcome(body: Buffer) -> Endpoint:
     """Read the body of a WELCOME. Raises ProtocolError."""
     if len(body) != _WELCOME.size:
         raise ProtocolError("a welcome of a wrong length")
     cluster_id, node_id, run_id = _WELCOME.unpack(body)
-    return Identity(node_id, cluster_id, run_id)
+    return Endpoint(node_id, cluster_id, run_id)
 
 
 def encode_refusal(reason: str) -> bytes:
@@ -107,7 +107,7 @@ def decode_refusal(body: Buffer) -> str:
     return "".join(char if char.isprintable() else "?" for char in text[:REASON_CHARS_MAX])
 
 
-def reason_to_refuse(hello: Hello, own: Identity, members: Collection[int]) -> str | None:
+def reason_to_refuse(hello: Hello, own: Endpoint, members: Collection[int]) -> str | None:
     """Say why the listener `own` turns this dialer away; None: it is welcome."""
     sender = hello.sender
     if sender.run_id == own.run_id:
@@ -123,7 +123,7 @@ def reason_to_refuse(hello: Hello, own: Identity, members: Collection[int]) -> s
     return None
 
 
-def reason_to_leave(welcome: Identity, hello: Hello) -> str | None:
+def reason_to_leave(welcome: Endpoint, hello: Hello) -> str | None:
     """Say why a dialer does not trust the listener that answered; None: it is the right one."""
     if welcome.cluster_id != hello.sender.cluster_id:
         return f"the listener belongs to cluster {welcome.cluster_id.hex()}"

@@ -17,8 +17,8 @@ from raftkv.raft.types import ProtocolError
 from raftkv.transport.complaints import Complaints
 from raftkv.transport.frames import HELLO, PREAMBLE, REFUSAL, WELCOME, FrameReader, encode_frame
 from raftkv.transport.greeting import (
+    Endpoint,
     Hello,
-    Identity,
     decode_refusal,
     decode_welcome,
     encode_hello,
@@ -49,8 +49,8 @@ class Dialed(asyncio.Protocol):
             frame_bytes_max=limits.frame_bytes_max,
         )
         loop = asyncio.get_running_loop()
-        #: The listener's identity, or why there will be none.
-        self.welcome: asyncio.Future[Identity] = loop.create_future()
+        #: The listener, or why there will be none.
+        self.welcome: asyncio.Future[Endpoint] = loop.create_future()
         #: Done when the connection has ended; the reason.
         self.ended: asyncio.Future[str] = loop.create_future()
         self._hello = hello
@@ -120,7 +120,7 @@ class Dialed(asyncio.Protocol):
         else:
             raise ProtocolError(f"frame kind {kind} instead of a welcome")
 
-    def _on_welcome(self, listener: Identity) -> None:
+    def _on_welcome(self, listener: Endpoint) -> None:
         reason = reason_to_leave(listener, self._hello)
         if reason is None:
             self.welcome.set_result(listener)
@@ -240,13 +240,13 @@ class Link:
             dialed.end("the link is closed")
         return is_greeted
 
-    async def _dial(self, dialed: Dialed) -> Identity:
+    async def _dial(self, dialed: Dialed) -> Endpoint:
         host, port = self._address
         async with asyncio.timeout(self._limits.greeting_timeout_ms / 1000):
             await asyncio.get_running_loop().create_connection(lambda: dialed, host, port)
             return await dialed.welcome
 
-    def _on_welcome(self, dialed: Dialed, listener: Identity) -> None:
+    def _on_welcome(self, dialed: Dialed, listener: Endpoint) -> None:
         self._dialed = dialed
         self._peer_run_id = listener.run_id
         self._wake.clear()

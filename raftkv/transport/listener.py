@@ -35,8 +35,8 @@ from raftkv.transport.frames import (
 from raftkv.transport.greeting import (
     BULK,
     Channel,
+    Endpoint,
     Hello,
-    Identity,
     decode_hello,
     encode_refusal,
     encode_welcome,
@@ -55,7 +55,7 @@ OnBootstrap = Callable[[bytes], bytes]
 class Welcomer:
     """Who this node is and whom it lets in; from the moment its cluster is formed."""
 
-    own: Identity
+    own: Endpoint
     members: Collection[int]
     #: A peer was just welcomed.
     on_hello: Callable[[Hello], None]

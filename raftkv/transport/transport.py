@@ -17,7 +17,7 @@ from raftkv.raft.codec import encode
 from raftkv.raft.types import AppendEntries, AppendEntriesReply, Message, ProtocolError
 from raftkv.transport.complaints import Complaints
 from raftkv.transport.frames import BOOTSTRAP, PREAMBLE, REFUSAL, FrameReader, encode_frame
-from raftkv.transport.greeting import BULK, RUN_ID_BYTES, URGENT, Hello, Identity, decode_refusal
+from raftkv.transport.greeting import BULK, RUN_ID_BYTES, URGENT, Endpoint, Hello, decode_refusal
 from raftkv.transport.limits import TransportLimits
 from raftkv.transport.link import Address, Link, Refused
 from raftkv.transport.listener import Listener, OnBootstrap, OnMessages, Welcomer
@@ -99,7 +99,7 @@ class Transport:
         """Dial the peers and let them in."""
         assert not self._urgent, "the transport was started twice"
         assert self.node_id not in self._peers, "a node is no peer of its own"
-        own = Identity(self.node_id, cluster_id, self._run_id)
+        own = Endpoint(self.node_id, cluster_id, self._run_id)
         for peer_id, address in self._peers.items():
             self._urgent[peer_id] = self._link(Hello(URGENT, own, peer_id), address)
             self._bulk[peer_id] = self._link(Hello(BULK, own, peer_id), address)

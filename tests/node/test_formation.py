@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +16,6 @@ from raftkv.node.formation import (
     Agree,
     Decision,
     Form,
-    Founding,
     JoinFormation,
     Refused,
     Wait,
@@ -26,6 +25,7 @@ from raftkv.node.formation import (
     encode_report,
 )
 from raftkv.raft.types import ProtocolError
+from raftkv.storage import Identity
 
 MEMBERS = ((1, "a:1"), (2, "b:1"), (3, "c:1"))
 
@@ -39,10 +39,10 @@ AGREED = tuple((node_id, nonce(node_id)) for node_id in (1, 2, 3))
 AGREED_BEFORE = ((1, nonce(1, life=9)), *AGREED[1:])
 
 
-def founding(node_id: int, state: str) -> Founding:
+def identity(node_id: int, state: str) -> Identity:
     """A directory in one of the states that a report can show."""
-    empty = Founding(node_id, MEMBERS, nonce(node_id))
-    replace = msgspec.structs.replace
+    empty = Identity(node_id, MEMBERS, nonce(node_id))
+    replace = dataclasses.replace
     return {
         "empty": empty,
         "agreed": replace(empty, agreed=AGREED),
@@ -91,30 +91,30 @@ def expected(own: str, peers: set[str]) -> type[Decision]:
 def test_each_combination_of_reports_has_its_decision(own: str, second: str, third: str) -> None:
     """DESIGN.md: a new cluster starts only when all its configured members report an empty directory."""
     reports = {
-        node_id: founding(node_id, state) for node_id, state in ((2, second), (3, third)) if state != "absent"
+        node_id: identity(node_id, state) for node_id, state in ((2, second), (3, third)) if state != "absent"
     }
-    decision = decide(founding(1, own), reports)
+    decision = decide(identity(1, own), reports)
     assert type(decision) is expected(own, {second, third})
     if isinstance(decision, Agree):
         assert decision.agreed == AGREED
     if isinstance(decision, Form):
         assert decision.cluster_id == cluster_id_of(AGREED)
     if isinstance(decision, JoinFormation):
-        assert decision.cluster_id == cluster_id_of(founding(1, own).agreed)
+        assert decision.cluster_id == cluster_id_of(identity(1, own).agreed)
 
 
 def test_a_single_member_needs_nobody() -> None:
     """A cluster of one forms at once, in the same two steps."""
-    own = Founding(1, MEMBERS[:1], nonce(1))
+    own = Identity(1, MEMBERS[:1], nonce(1))
     agree = decide(own, {})
     assert agree == Agree(((1, nonce(1)),))
-    own = msgspec.structs.replace(own, agreed=((1, nonce(1)),))
+    own = dataclasses.replace(own, agreed=((1, nonce(1)),))
     assert decide(own, {}) == Form(cluster_id_of(own.agreed))
 
 
 def test_an_emptied_node_is_told_how_to_rejoin() -> None:
     """DESIGN.md: it neither votes nor campaigns, and says how to rejoin."""
-    decision = decide(founding(1, "empty"), {2: founding(2, "formed")})
+    decision = decide(identity(1, "empty"), {2: identity(2, "formed")})
     assert isinstance(decision, Refused)
     assert f"node 2 formed cluster {cluster_id_of(AGREED).hex()} without" in decision.reason
     assert "to rejoin, stop node 1 and put its own directory back" in decision.reason
@@ -122,15 +122,15 @@ def test_an_emptied_node_is_told_how_to_rejoin() -> None:
 
 def test_a_waiting_node_names_whom_it_waits_for() -> None:
     """The operator starts the missing ones."""
-    assert decide(founding(1, "empty"), {}) == Wait("no report from nodes 2, 3 yet")
-    assert decide(founding(1, "agreed"), {2: founding(2, "agreed"), 3: founding(3, "empty")}) == Wait(
+    assert decide(identity(1, "empty"), {}) == Wait("no report from nodes 2, 3 yet")
+    assert decide(identity(1, "agreed"), {2: identity(2, "agreed"), 3: identity(3, "empty")}) == Wait(
         "node 3 yet to agree"
     )
 
 
 def test_another_list_of_members_is_named() -> None:
     """Every member needs the same list."""
-    decision = decide(founding(1, "empty"), {2: founding(2, "other address")})
+    decision = decide(identity(1, "empty"), {2: identity(2, "other address")})
     assert isinstance(decision, Refused)
     assert (
         "node 2 has another list of members than node 1: only node 1 lists node 1 at 'a:1'" in decision.reason
@@ -139,8 +139,8 @@ def test_another_list_of_members_is_named() -> None:
 
 def test_a_list_that_changed_after_the_agreement_forms_nothing() -> None:
     """The agreed nodes and the configured ones must be the same voters."""
-    own = msgspec.structs.replace(founding(1, "agreed"), members=(*MEMBERS, (4, "d:1")))
-    reports = {node_id: founding(node_id, "formed") for node_id in (2, 3)}
+    own = dataclasses.replace(identity(1, "agreed"), members=(*MEMBERS, (4, "d:1")))
+    reports = {node_id: identity(node_id, "formed") for node_id in (2, 3)}
     assert isinstance(decide(own, reports), Refused)
 
 
@@ -155,7 +155,7 @@ def test_the_cluster_id_names_nodes_and_nonces() -> None:
 @pytest.mark.parametrize("state", PEER_STATES[1:])
 def test_a_report_comes_back_as_it_was(state: str) -> None:
     """What a peer hears is what was saved."""
-    assert decode_report(encode_report(founding(2, state))) == founding(2, state)
+    assert decode_report(encode_report(identity(2, state))) == identity(2, state)
 
 
 @given(st.binary(max_size=80))
@@ -173,20 +173,20 @@ def test_garbage_raises_nothing_but_protocol_error(body: bytes) -> None:
 def test_a_report_with_a_wrong_length_is_refused(wrong: dict[str, object]) -> None:
     """It would be saved as part of what was agreed to."""
     with pytest.raises(ProtocolError, match="wrong length"):
-        decode_report(encode_report(msgspec.structs.replace(founding(1, "empty"), **wrong)))
+        decode_report(encode_report(dataclasses.replace(identity(1, "empty"), **wrong)))
 
 
 # -- random lives --
 
-Decide = Callable[[Founding, Mapping[int, Founding]], Decision]
+Decide = Callable[[Identity, Mapping[int, Identity]], Decision]
 
 
 @dataclass
 class Process:
     """A node: what is on its disk, and what it has heard since its start."""
 
-    disk: Founding
-    heard: dict[int, Founding] = field(default_factory=dict)
+    disk: Identity
+    heard: dict[int, Identity] = field(default_factory=dict)
 
 
 class World:
@@ -206,18 +206,18 @@ class World:
             for net in range(nets)
             for node_id, _ in MEMBERS
         }
-        self.in_flight: list[Founding] = []
+        self.in_flight: list[Identity] = []
         #: nonce -> its directory, as it is or as it was when it was lost
-        self.directories: dict[bytes, Founding] = {}
+        self.directories: dict[bytes, Identity] = {}
 
-    def new_directory(self, node_id: int) -> Founding:
+    def new_directory(self, node_id: int) -> Identity:
         self.lives += 1
-        return Founding(node_id, MEMBERS, nonce(node_id, self.lives % 256))
+        return Identity(node_id, MEMBERS, nonce(node_id, self.lives % 256))
 
     def report(self, process: Process) -> None:
         self.in_flight.append(process.disk)
 
-    def deliver(self, process: Process, report: Founding) -> None:
+    def deliver(self, process: Process, report: Identity) -> None:
         if report.node_id != process.disk.node_id:
             process.heard[report.node_id] = report
 
@@ -232,9 +232,9 @@ class World:
 
     def save(self, process: Process, decision: Decision) -> None:
         if isinstance(decision, Agree):
-            process.disk = msgspec.structs.replace(process.disk, agreed=decision.agreed)
+            process.disk = dataclasses.replace(process.disk, agreed=decision.agreed)
         elif isinstance(decision, Form | JoinFormation):
-            process.disk = msgspec.structs.replace(process.disk, cluster_id=decision.cluster_id)
+            process.disk = dataclasses.replace(process.disk, cluster_id=decision.cluster_id)
 
     def crash(self, process: Process) -> None:
         process.heard.clear()
@@ -320,7 +320,7 @@ def test_nodes_of_two_clusters_that_reach_each_other_never_mix_them() -> None:
             world.step(wipe_share=0.01)
 
 
-def decide_without_agreeing(own: Founding, reports: Mapping[int, Founding]) -> Decision:
+def decide_without_agreeing(own: Identity, reports: Mapping[int, Identity]) -> Decision:
     """The rule broken on purpose: form as soon as all have reported."""
     decision = decide(own, reports)
     if isinstance(decision, Wait) and own.agreed and len(reports) == len(MEMBERS) - 1:
@@ -328,7 +328,7 @@ def decide_without_agreeing(own: Founding, reports: Mapping[int, Founding]) -> D
     return decision
 
 
-def decide_to_join_any(own: Founding, reports: Mapping[int, Founding]) -> Decision:
+def decide_to_join_any(own: Identity, reports: Mapping[int, Identity]) -> Decision:
     """The rule broken on purpose: an empty node joins what it finds."""
     for report in reports.values():
         if report.cluster_id is not None:

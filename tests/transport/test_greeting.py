@@ -13,8 +13,8 @@ from raftkv.transport.greeting import (
     BULK,
     REASON_CHARS_MAX,
     URGENT,
+    Endpoint,
     Hello,
-    Identity,
     decode_hello,
     decode_refusal,
     decode_welcome,
@@ -26,8 +26,8 @@ from raftkv.transport.greeting import (
 )
 
 CLUSTER = b"c" * 16
-LISTENER = Identity(node_id=1, cluster_id=CLUSTER, run_id=b"11111111")
-DIALER = Identity(node_id=2, cluster_id=CLUSTER, run_id=b"22222222")
+LISTENER = Endpoint(node_id=1, cluster_id=CLUSTER, run_id=b"11111111")
+DIALER = Endpoint(node_id=2, cluster_id=CLUSTER, run_id=b"22222222")
 HELLO = Hello(BULK, DIALER, to=1)
 MEMBERS = (2, 3)
 

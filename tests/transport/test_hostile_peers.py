@@ -25,11 +25,11 @@ from raftkv.transport.frames import (
     encode_frame,
     pack_length,
 )
-from raftkv.transport.greeting import BULK, URGENT, Hello, Identity, encode_hello, encode_welcome
+from raftkv.transport.greeting import BULK, URGENT, Endpoint, Hello, encode_hello, encode_welcome
 from tests.transport.conftest import WithNet
 from tests.transport.loopback import CLUSTER, HOST, Net, Node, eventually
 
-STRANGER = Identity(node_id=2, cluster_id=CLUSTER, run_id=b"stranger")
+STRANGER = Endpoint(node_id=2, cluster_id=CLUSTER, run_id=b"stranger")
 GOOD_HELLO = PREAMBLE + encode_frame(HELLO, encode_hello(Hello(BULK, STRANGER, to=1)))
 URGENT_HELLO = PREAMBLE + encode_frame(HELLO, encode_hello(Hello(URGENT, STRANGER, to=1)))
 GOOD_MESSAGE = encode(Heartbeat(1, 2, 1, 0, 1))
