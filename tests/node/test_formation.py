@@ -168,12 +168,20 @@ def test_garbage_raises_nothing_but_protocol_error(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"nonce": b"short"}, {"cluster_id": b"short"}, {"agreed": ((1, b"short"),)}]
+    "report",
+    [
+        Identity(0, MEMBERS, nonce(1)),
+        Identity(1, ((-1, "a:1"),), nonce(1)),
+        Identity(1, MEMBERS, nonce(1), agreed=((-1, nonce(1)),)),
+        Identity(1, MEMBERS, b"short"),
+        Identity(1, MEMBERS, nonce(1), agreed=((1, b"short"),)),
+        Identity(1, MEMBERS, nonce(1), cluster_id=b"short"),
+    ],
 )
-def test_a_report_with_a_wrong_length_is_refused(wrong: dict[str, object]) -> None:
+def test_a_report_that_no_node_makes_is_refused(report: Identity) -> None:
     """It would be saved as part of what was agreed to."""
-    with pytest.raises(ProtocolError, match="wrong length"):
-        decode_report(encode_report(dataclasses.replace(identity(1, "empty"), **wrong)))
+    with pytest.raises(ProtocolError, match="a bootstrap report with a"):
+        decode_report(encode_report(report))
 
 
 # -- random lives --
