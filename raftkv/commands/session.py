@@ -84,6 +84,8 @@ class ProcessStatus:
     state_bytes: int
     #: The log index up to which `state/` is durable by itself.
     state_durable_index: int
+    #: As `uname -srm` has it.
+    os_name: str = ""
     config_file: str = ""
     executable: str = ""
 

@@ -24,6 +24,7 @@ from typing import Any, Final
 import hiredis
 
 from raftkv.resp.inline import split_inline
+from raftkv.resp.integers import parse_integer
 from raftkv.resp.replies import printable
 
 
@@ -220,7 +221,7 @@ class RequestParser:
         line_end = self._end_of_header(buffer, position, "too big mbulk count string")
         if line_end < 0:
             return position
-        count = _integer(buffer[position + 1 : line_end])
+        count = parse_integer(buffer[position + 1 : line_end])
         if count is None or count > self._limits.multibulk_max:
             raise ProtocolError("invalid multibulk length")
         self._args_missing = max(count, 0)
@@ -233,7 +234,7 @@ class RequestParser:
         if buffer[position] != _DOLLAR:
             got = printable(buffer[position : position + 1])
             raise ProtocolError(f"expected '$', got '{got}'")
-        length = _integer(buffer[position + 1 : line_end])
+        length = parse_integer(buffer[position + 1 : line_end])
         if length is None or not 0 <= length <= self._limits.bulk_bytes_max:
             raise ProtocolError("invalid bulk length")
         first = line_end + 2
@@ -304,11 +305,3 @@ def _only_request(data: bytes) -> list[bytes] | None:
     ):
         return args
     return None
-
-
-def _integer(text: bytes) -> int | None:
-    """The number that `text` is exactly (redis string2ll); None: it is none, or doesn't fit 64 bits."""
-    digits = text.removeprefix(b"-")
-    if not digits.isdigit() or len(digits) > 19 or (digits[0] == 0x30 and text != b"0"):
-        return None
-    return int(text)

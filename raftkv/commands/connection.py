@@ -1,0 +1,277 @@
+"""What a client says to its connection: PING, ECHO, HELLO, AUTH, SELECT, QUIT, RESET, READONLY and the like.
+
+Knows no sockets: handlers change the Session, and the client shell acts on it.
+"""
+
+from __future__ import annotations
+
+from raftkv.commands.session import Session
+from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec
+from raftkv.resp.integers import parse_integer
+from raftkv.resp.replies import NOT_AN_INTEGER, OK, PONG, SYNTAX_ERROR, Error, Reply, Simple, printable
+
+#: The Redis whose replies these are; clients look at it to know what they may ask.
+REDIS_VERSION = "7.2.4"
+
+#: Redis's texts.
+_NO_SUCH_PROTOCOL = Error("NOPROTO unsupported protocol version")
+_PROTOCOL_NOT_AN_INTEGER = Error("ERR Protocol version is not an integer or out of range")
+_WRONG_PASSWORD = Error("WRONGPASS invalid username-password pair or user is disabled.")
+_NO_PASSWORD_SET = Error(
+    "ERR AUTH <password> called without any password configured for the default user. "
+    "Are you sure your configuration is correct?"
+)
+_BAD_CLIENT_NAME = Error("ERR Client names cannot contain spaces, newlines or special characters.")
+_SELECT_IN_CLUSTER = Error("ERR SELECT is not allowed in cluster mode")
+
+#: The only user there is; it has no password.
+_DEFAULT_USER = b"default"
+
+
+def is_plain(text: bytes) -> bool:
+    """Whether a client may be called that: visible ASCII only, for CLIENT LIST's sake."""
+    return all(0x21 <= byte <= 0x7E for byte in text)
+
+
+def set_name(session: Session, name: bytes) -> Reply:
+    """Name the connection, or take its name away with an empty one (redis CLIENT SETNAME)."""
+    if not is_plain(name):
+        return _BAD_CLIENT_NAME
+    session.name = name
+    return OK
+
+
+def on_ping(_session: Session, args: list[bytes]) -> Reply:
+    """Answer PONG, or the message."""
+    if len(args) > 2:
+        return Error("ERR wrong number of arguments for 'ping' command")
+    return PONG if len(args) == 1 else args[1]
+
+
+def on_echo(_session: Session, args: list[bytes]) -> Reply:
+    """Answer the message."""
+    return args[1]
+
+
+def on_hello(session: Session, args: list[bytes]) -> Reply:
+    """Agree on a protocol; nothing is changed unless all that is asked can be done."""
+    protocol = session.protocol
+    if len(args) > 1:
+        asked = parse_integer(args[1])
+        if asked is None:
+            return _PROTOCOL_NOT_AN_INTEGER
+        if asked not in (2, 3):
+            return _NO_SUCH_PROTOCOL
+        protocol = asked
+    name: bytes | None = None
+    position = 2
+    while position < len(args):
+        option, values = args[position].lower(), args[position + 1 :]
+        if option == b"auth" and len(values) >= 2:
+            if values[0] != _DEFAULT_USER:
+                return _WRONG_PASSWORD
+            position += 3
+        elif option == b"setname" and values:
+            name = values[0]
+            position += 2
+        else:
+            return Error(f"ERR Syntax error in HELLO option '{printable(args[position])}'")
+    if name is not None and (refusal := set_name(session, name)) is not OK:
+        return refusal
+    session.protocol = protocol
+    return _greeting(session)
+
+
+def _greeting(session: Session) -> Reply:
+    return {
+        b"server": b"redis",
+        b"version": REDIS_VERSION.encode(),
+        b"proto": session.protocol,
+        b"id": session.client_id,
+        b"mode": b"cluster",
+        b"role": b"master" if session.node.status().is_leader else b"replica",
+        b"modules": [],
+    }
+
+
+def on_auth(_session: Session, args: list[bytes]) -> Reply:
+    """Refuse a password where none is set; the default user needs none (redis AUTH)."""
+    if len(args) > 3:
+        return SYNTAX_ERROR
+    if len(args) == 2:
+        return _NO_PASSWORD_SET
+    return OK if args[1] == _DEFAULT_USER else _WRONG_PASSWORD
+
+
+def on_select(_session: Session, args: list[bytes]) -> Reply:
+    """Choose the database: there is one (redis SELECT in cluster mode)."""
+    db = parse_integer(args[1])
+    if db is None or not -(1 << 31) <= db < 1 << 31:
+        return NOT_AN_INTEGER
+    return OK if db == 0 else _SELECT_IN_CLUSTER
+
+
+def on_quit(session: Session, _args: list[bytes]) -> Reply:
+    """Answer OK, then close."""
+    session.is_closing = True
+    return OK
+
+
+def on_reset(session: Session, _args: list[bytes]) -> Reply:
+    """Make the connection what it was when it was new."""
+    session.protocol = 2
+    session.db = 0
+    session.name = b""
+    session.is_readonly = False
+    session.is_asking = False
+    return Simple("RESET")
+
+
+def on_readonly(session: Session, _args: list[bytes]) -> Reply:
+    """Let this connection read at a follower."""
+    session.is_readonly = True
+    return OK
+
+
+def on_readwrite(session: Session, _args: list[bytes]) -> Reply:
+    """Send this connection's reads to the leader again."""
+    session.is_readonly = False
+    return OK
+
+
+def on_asking(session: Session, _args: list[bytes]) -> Reply:
+    """Note that the client was sent here by -ASK, which nothing sends yet."""
+    session.is_asking = True
+    return OK
+
+
+_FAST = frozenset({"fast", "connection"})
+_ALWAYS = frozenset({"loading", "stale", "fast"})
+_HANDSHAKE = frozenset({"noscript", "loading", "stale", "fast", "no_auth", "allow_busy"})
+
+
+def _docs(summary: str, since: str, *arguments: Argument, group: str = "connection") -> CommandDocs:
+    return CommandDocs(summary, since, group, "O(1)", arguments)
+
+
+_AUTH_ARGUMENT = Argument(
+    "username_password",
+    "block",
+    token="AUTH",
+    flags=("optional",),
+    arguments=(Argument("username", "string"), Argument("password", "string")),
+)
+
+COMMANDS: tuple[CommandSpec, ...] = (
+    CommandSpec(
+        name=b"ping",
+        arity=-1,
+        flags=frozenset({"fast"}),
+        route=LOCAL,
+        handler=on_ping,
+        acl_categories=_FAST,
+        docs=_docs(
+            "Tells that the server is there.", "1.0.0", Argument("message", "string", flags=("optional",))
+        ),
+        tips=("request_policy:all_shards", "response_policy:all_succeeded"),
+    ),
+    CommandSpec(
+        name=b"echo",
+        arity=2,
+        flags=_ALWAYS,
+        route=LOCAL,
+        handler=on_echo,
+        acl_categories=_FAST,
+        docs=_docs("Returns the message.", "1.0.0", Argument("message", "string")),
+    ),
+    CommandSpec(
+        name=b"hello",
+        arity=-1,
+        flags=_HANDSHAKE,
+        route=LOCAL,
+        handler=on_hello,
+        acl_categories=_FAST,
+        docs=_docs(
+            "Agrees on a protocol version.",
+            "6.0.0",
+            Argument(
+                "arguments",
+                "block",
+                flags=("optional",),
+                arguments=(
+                    Argument("protover", "integer"),
+                    _AUTH_ARGUMENT,
+                    Argument("clientname", "string", token="SETNAME", flags=("optional",)),
+                ),
+            ),
+        ),
+    ),
+    CommandSpec(
+        name=b"auth",
+        arity=-2,
+        flags=_HANDSHAKE,
+        route=LOCAL,
+        handler=on_auth,
+        acl_categories=_FAST,
+        docs=_docs(
+            "Authenticates the connection.",
+            "1.0.0",
+            Argument("username", "string", flags=("optional",)),
+            Argument("password", "string"),
+        ),
+    ),
+    CommandSpec(
+        name=b"select",
+        arity=2,
+        flags=_ALWAYS,
+        route=LOCAL,
+        handler=on_select,
+        acl_categories=_FAST,
+        docs=_docs("Chooses the connection's database.", "1.0.0", Argument("index", "integer")),
+    ),
+    CommandSpec(
+        name=b"quit",
+        arity=-1,
+        flags=_HANDSHAKE,
+        route=LOCAL,
+        handler=on_quit,
+        acl_categories=_FAST,
+        docs=_docs("Closes the connection.", "1.0.0"),
+    ),
+    CommandSpec(
+        name=b"reset",
+        arity=1,
+        flags=_HANDSHAKE,
+        route=LOCAL,
+        handler=on_reset,
+        acl_categories=_FAST,
+        docs=_docs("Makes the connection as good as new.", "6.2.0"),
+    ),
+    CommandSpec(
+        name=b"readonly",
+        arity=1,
+        flags=_ALWAYS,
+        route=LOCAL,
+        handler=on_readonly,
+        acl_categories=_FAST,
+        docs=_docs("Lets the connection read at a replica.", "3.0.0", group="cluster"),
+    ),
+    CommandSpec(
+        name=b"readwrite",
+        arity=1,
+        flags=_ALWAYS,
+        route=LOCAL,
+        handler=on_readwrite,
+        acl_categories=_FAST,
+        docs=_docs("Sends the connection's reads to the master again.", "3.0.0", group="cluster"),
+    ),
+    CommandSpec(
+        name=b"asking",
+        arity=1,
+        flags=frozenset({"fast"}),
+        route=LOCAL,
+        handler=on_asking,
+        acl_categories=_FAST,
+        docs=_docs("Tells that the client was sent here by an -ASK error.", "3.0.0", group="cluster"),
+    ),
+)

@@ -1,0 +1,84 @@
+"""Rows of the table for commands that have sub-commands, HELP included.
+
+Knows nothing of what the sub-commands do: HELP is written from their docs (redis addReplyHelp).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from raftkv.commands.session import Session
+from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, Handler
+from raftkv.resp.replies import Reply, Simple
+
+
+def container(
+    name: bytes,
+    docs: CommandDocs,
+    subcommands: Iterable[CommandSpec],
+    *,
+    handler: Handler | None = None,
+    acl_categories: frozenset[str] = frozenset({"slow"}),
+) -> CommandSpec:
+    """The row of a container, its `subcommands` and HELP; `handler` runs when no sub-command is named."""
+    rows = tuple(subcommands)
+    rows = (*rows, _help(name, docs, acl_categories, rows))
+    return CommandSpec(
+        name=name,
+        arity=-2 if handler is None else -1,
+        flags=frozenset() if handler is None else frozenset({"loading", "stale"}),
+        route=LOCAL,
+        handler=handler or _never_called,
+        acl_categories=acl_categories,
+        docs=docs,
+        subcommands={row.name.partition(b"|")[2]: row for row in rows},
+    )
+
+
+def _never_called(_session: Session, _args: list[bytes]) -> Reply:
+    raise AssertionError("a container without an action of its own was called")
+
+
+def _help(
+    name: bytes, docs: CommandDocs, acl_categories: frozenset[str], rows: tuple[CommandSpec, ...]
+) -> CommandSpec:
+    heading = f"{name.decode().upper()} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+    lines = [heading, *(line for row in rows for line in _lines_of(row)), "HELP", "    Prints this help."]
+    reply = [Simple(line) for line in lines]
+
+    def on_help(_session: Session, _args: list[bytes]) -> Reply:
+        return reply
+
+    return CommandSpec(
+        name=name + b"|help",
+        arity=2,
+        flags=frozenset({"loading", "stale"}),
+        route=LOCAL,
+        handler=on_help,
+        acl_categories=acl_categories,
+        docs=CommandDocs("Prints this help.", docs.since, docs.group, "O(1)"),
+    )
+
+
+def _lines_of(row: CommandSpec) -> Iterator[str]:
+    word = row.name.partition(b"|")[2].decode().upper()
+    yield " ".join((word, *map(usage, row.docs.arguments)))
+    yield f"    {row.docs.summary}"
+
+
+def usage(argument: Argument) -> str:
+    """How people write an argument: `<key>`, `[EX <seconds>]`, `(FORCE|TAKEOVER)`, `<key> [<key> ...]`."""
+    match argument.type:
+        case "pure-token":
+            text = argument.token
+        case "oneof":
+            text = f"({'|'.join(map(usage, argument.arguments))})"
+        case "block":
+            text = " ".join(map(usage, argument.arguments))
+        case _:
+            text = f"<{argument.name}>"
+    if argument.token and argument.type != "pure-token":
+        text = f"{argument.token} {text}"
+    if "multiple" in argument.flags:
+        text = f"{text} [{text} ...]"
+    return f"[{text.removeprefix('(').removesuffix(')')}]" if "optional" in argument.flags else text
