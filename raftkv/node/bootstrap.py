@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from raftkv.node.formation import (
+    NONCE_BYTES,
     Agree,
     Decision,
     Form,
@@ -94,6 +95,7 @@ def open_identity(
     """
     identity = store.identity
     if identity is None:
+        assert len(nonce) == NONCE_BYTES, f"a nonce has {NONCE_BYTES} bytes"
         identity = Identity(node_id, members, nonce)
     elif identity.members == members:
         return identity
