@@ -12,7 +12,6 @@ from tests.simulator.clock import MILLISECOND, Timeline
 from tests.simulator.operations import INDEX_READ, LEASE_READ, WRITE, Operation, Outcome
 from tests.simulator.profile import Profile
 
-_PATIENCE_NS = 300 * MILLISECOND
 #: A refused client doesn't ask again at once, or asking would be most of what happens.
 _REFUSED_NS = 20 * MILLISECOND
 _KINDS = (WRITE, WRITE, LEASE_READ, LEASE_READ, INDEX_READ)
@@ -58,7 +57,7 @@ class Client:
         payload = f"c{self._client_id}-{self._operation_count}".encode() if kind is WRITE else b""
         self._operation = operation = Operation(kind, payload)
         if self._submit(self._draw_target(kind is INDEX_READ), operation):
-            self._timeline.after(_PATIENCE_NS, lambda: self._give_up(operation))
+            self._timeline.after(self._profile.timeouts_ns(60), lambda: self._give_up(operation))
         else:
             operation.outcome = Outcome.REFUSED
             self.on_finished(operation)

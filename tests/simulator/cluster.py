@@ -79,7 +79,12 @@ class Cluster:
     ) -> Node:
         profile = self.profile
         config = RaftConfig(
-            node_id, node_ids, clock_drift_percent=profile.clock_drift_percent, **profile.core_limits
+            node_id,
+            node_ids,
+            election_timeout_ms=profile.election_timeout_ms,
+            heartbeat_interval_ms=profile.election_timeout_ms // 5,
+            clock_drift_percent=profile.clock_drift_percent,
+            **profile.core_limits,
         )
         return Node(
             config,

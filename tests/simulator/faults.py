@@ -10,7 +10,6 @@ import random
 from typing import TYPE_CHECKING
 
 from raftkv.raft.types import LEADER
-from tests.simulator.clock import MILLISECOND
 from tests.simulator.process import STOP_POINTS, Transfer
 
 if TYPE_CHECKING:
@@ -68,15 +67,16 @@ class Faults:
             return self._rng.choice(leaders)
         return self._rng.choice(self._cluster.nodes)
 
-    def _draw_ns(self, *choices_ms: int) -> int:
-        return self._rng.randint(1, self._rng.choice(choices_ms)) * MILLISECOND
+    def _draw_ns(self, *choices: int) -> int:
+        """A time up to one of these, in hundredths of the election timeout."""
+        return self._cluster.profile.timeouts_ns(self._rng.randint(1, self._rng.choice(choices)))
 
     # -- crashes -----------------------------------------------------------------------------------
 
     def _crash(self, node: Node) -> None:
         if node.process is not None:
             node.crash()
-            self._cluster.timeline.after(self._draw_ns(10, 200, 2_000), lambda: self._restart(node))
+            self._cluster.timeline.after(self._draw_ns(5, 100, 400), lambda: self._restart(node))
 
     def _restart(self, node: Node) -> None:
         if node.process is None:
@@ -129,7 +129,7 @@ class Faults:
         self._cluster.trace(text)
         self._partition_count += 1
         count = self._partition_count
-        self._cluster.timeline.after(self._draw_ns(300, 1_500, 3_000), lambda: self._heal(count))
+        self._cluster.timeline.after(self._draw_ns(60, 300, 600), lambda: self._heal(count))
 
     def _heal(self, partition_count: int) -> None:
         if partition_count == self._partition_count and not self._has_ended:
@@ -140,23 +140,23 @@ class Faults:
 
     def _pause(self, node: Node) -> None:
         if not node.is_paused:
-            node.pause(self._draw_ns(50, 700, 2_000))
+            node.pause(self._draw_ns(10, 140, 400))
 
     def _pause_at_point(self, node: Node) -> None:
-        pause_ns = self._draw_ns(50, 700, 2_000)
+        pause_ns = self._draw_ns(10, 140, 400)
         node.at_stop_point(self._rng.choice(STOP_POINTS), lambda: node.pause(pause_ns))
 
     def _slow_disk(self, node: Node) -> None:
         node.fsync_slowness = self._rng.choice((10, 100, 1_000))
         self._cluster.trace(f"n{node.node_id} disk {node.fsync_slowness} times slower")
-        self._cluster.timeline.after(self._draw_ns(300, 2_000), lambda: setattr(node, "fsync_slowness", 1))
+        self._cluster.timeline.after(self._draw_ns(60, 400), lambda: setattr(node, "fsync_slowness", 1))
 
     def _stall_apply(self, node: Node) -> None:
         process = node.process
         if process is not None:
             process.is_apply_stalled = True
             self._cluster.timeline.after(
-                self._draw_ns(50, 500), lambda: setattr(process, "is_apply_stalled", False)
+                self._draw_ns(10, 100), lambda: setattr(process, "is_apply_stalled", False)
             )
 
     # -- what is no fault, but must do no harm -----------------------------------------------------

@@ -148,7 +148,7 @@ class Process:
         yield StopPoint.CLOCK_SAMPLED
         self.take_turn(inputs, now_ns)
         yield StopPoint.STEPPED
-        yield from self._finish_turn()
+        yield from self.finish_turn()
 
     def read_inputs(self, inputs: list[Input]) -> Iterator[StopPoint]:
         """Take what arrived off the sockets."""
@@ -180,7 +180,8 @@ class Process:
         else:
             self.core.step(one, now_ns)
 
-    def _finish_turn(self) -> Iterator[StopPoint]:
+    def finish_turn(self) -> Iterator[StopPoint]:
+        """Do what the core wants done, then answer reads."""
         self._apply()
         while self.core.has_ready():
             yield from self.carry_out(self.core.ready())
@@ -247,6 +248,13 @@ class Process:
                 self._finish(operation, Outcome.DONE, entry.index)
             else:
                 self._finish(operation, Outcome.REFUSED, 0)
+
+    def refuse_all_writes(self) -> None:
+        """Tell every waiting writer that nothing was done; no correct driver says so unasked."""
+        for writes in self._pending_writes.values():
+            for _, operation in writes:
+                self._finish(operation, Outcome.REFUSED, 0)
+        self._pending_writes.clear()
 
     # -- clients -----------------------------------------------------------------------------------
 

@@ -43,6 +43,8 @@ class Profile:
     fsync_ns_min: int = 300 * MICROSECOND
     fsync_ns_max: int = 800 * MICROSECOND
     tick_ns: int = 10 * MILLISECOND
+    #: The shorter, the more elections in as many steps. Faults and patience are measured by it.
+    election_timeout_ms: int = 500
     #: Share of inputs that wait for others, to be read in one turn with them.
     gathering: float = 0.0
     gather_ns_max: int = 500 * MICROSECOND
@@ -68,8 +70,9 @@ class Profile:
     def drawn(cls, rng: random.Random) -> Profile:
         """Draw a rough run."""
         is_lossy = rng.random() < 0.6
-        slow_ms = rng.choice((1, 1, 5, 30))
-        fsync_ms = rng.choice((1, 1, 4, 20))
+        election_timeout_ms = rng.choice((100, 100, 200, 500))
+        slow_ms = rng.choice((1, 1, election_timeout_ms // 50, election_timeout_ms // 15))
+        fsync_ms = rng.choice((1, 1, 4, election_timeout_ms // 20))
         weights = tuple(pair for pair in FAULT_WEIGHTS if rng.random() < 0.6) or FAULT_WEIGHTS
         return cls(
             loss=rng.choice((0.01, 0.05, 0.2)) if is_lossy else 0.0,
@@ -79,18 +82,24 @@ class Profile:
             straggling=rng.choice((0.0, 0.01, 0.05)),
             fsync_ns_min=100 * MICROSECOND,
             fsync_ns_max=fsync_ms * MILLISECOND,
-            tick_ns=rng.choice((10, 10, 20)) * MILLISECOND,
+            tick_ns=rng.choice((5, 10)) * MILLISECOND,
+            election_timeout_ms=election_timeout_ms,
             gathering=rng.choice((0.0, 0.3, 0.8)),
             gather_ns_max=rng.choice((200, 2_000)) * MICROSECOND,
             clock_drift_percent=rng.choice((5, 30)),
             has_drift=rng.random() < 0.7,
             client_count=rng.randint(2, 6),
-            think_ns_max=rng.choice((5, 20, 60)) * MILLISECOND,
+            think_ns_max=rng.choice((2, 5, 20, 60)) * MILLISECOND,
             faithfulness=rng.choice((0.5, 0.8, 0.95)),
-            fault_interval_ns_max=rng.choice((200, 600, 2_000)) * MILLISECOND,
+            fault_interval_ns_min=election_timeout_ms * MILLISECOND // 20,
+            fault_interval_ns_max=election_timeout_ms * MILLISECOND * rng.choice((1, 2, 4)),
             fault_weights=weights,
             core_limits=rng.choice(({}, {"append_bytes_max": 64, "inflight_messages_max": 3})),
         )
+
+    def timeouts_ns(self, hundredths: int) -> int:
+        """A time in hundredths of the election timeout."""
+        return self.election_timeout_ms * MILLISECOND * hundredths // 100
 
     def become_calm(self) -> None:
         """From now on lose, double and hold back nothing; links and disks stay as slow as they are."""

@@ -7,9 +7,10 @@ from tests.simulator.cluster import Cluster
 from tests.simulator.operations import INDEX_READ, LEASE_READ, WRITE, Operation, OperationKind, Outcome
 from tests.simulator.properties import Violation
 
-#: Virtual time for all of it: the first election timeout after a restart, in which nobody votes, then
-#: elections of which some may split.
-RECOVERY_MS_MAX = 8_000
+#: Virtual time for all of it: syncs that were slow when the faults ended, and election timeouts: the first
+#: after a restart, in which nobody votes, then elections of which some may split.
+_SYNCS_MS_MAX = 4_000
+_TIMEOUTS_MAX = 16
 
 _PATIENCE_MS = 500
 _PAUSE_MS = 20
@@ -18,7 +19,8 @@ _PAUSE_MS = 20
 def require_recovery(cluster: Cluster) -> int:
     """Write and read at the leader, read at every node, let all apply all; return the virtual ms it took."""
     begin_ns = cluster.timeline.now_ns
-    deadline_ns = begin_ns + RECOVERY_MS_MAX * MILLISECOND
+    recovery_ms_max = _SYNCS_MS_MAX + _TIMEOUTS_MAX * cluster.profile.election_timeout_ms
+    deadline_ns = begin_ns + recovery_ms_max * MILLISECOND
     _require_served(cluster, WRITE, 0, deadline_ns)
     _require_served(cluster, LEASE_READ, 0, deadline_ns)
     for node in cluster.nodes:
