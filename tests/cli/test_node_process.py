@@ -66,7 +66,13 @@ def test_wrong_configuration_is_shown_and_not_started_again(tmp_path: Path) -> N
     files = NodeFiles(3, tmp_path / "node3.toml", tmp_path / "node3.log")
     files.config_path.write_text("prot = 1\n")
     said: list[str] = []
-    node = NodeProcess(files, restart=True, say=said.append)
+
+    def say(line: str) -> None:
+        said.append(line)
+        if len(said) > 3:
+            node.stop()
+
+    node = NodeProcess(files, restart=True, say=say)
     asyncio.run(node.keep_running())
     assert node.note == f"exit code {EXIT_USAGE}, not started again"
     assert said[0].startswith("node 3 started (pid ")
