@@ -29,6 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"rows"}),
     frozenset({"resp"}),
     frozenset({"applied"}),
+    frozenset({"slots"}),
     frozenset({"runtime_settings"}),
     frozenset({"config"}),
     frozenset({"config_values"}),
