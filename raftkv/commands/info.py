@@ -1,0 +1,261 @@
+"""INFO: the sections, each a function from a `Report` to its fields, in Redis's names where Redis has them.
+
+Knows nothing of how a client asks for sections; `server` does. What Redis reports and raftkv has no like of
+is left out, but for the fields that clients and monitors are known to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from raftkv import __version__
+from raftkv.commands.cluster import role_name
+from raftkv.commands.connection import REDIS_VERSION
+from raftkv.commands.session import KeyCount, MemberStatus, NodeStatus, member_name
+from raftkv.config import Config
+from raftkv.raft.types import NOBODY
+
+Fields = Iterator[tuple[str, object]]
+
+
+@dataclass(slots=True)
+class Report:
+    """What INFO tells about, taken at one moment."""
+
+    status: NodeStatus
+    config: Config
+    now_us: int
+    clients_count: int
+    key_counts: Mapping[int, KeyCount]
+
+
+def human_size(size_bytes: int) -> str:
+    """A size as people read it: 1.46M (redis bytesToHuman)."""
+    size, units = float(size_bytes), "BKMGTPE"
+    position = 0
+    while size >= 1024 and position < len(units) - 1:
+        size /= 1024
+        position += 1
+    return f"{size:.2f}{units[position]}" if position else f"{size_bytes}B"
+
+
+def _server(report: Report) -> Fields:
+    process = report.status.process
+    yield "redis_version", REDIS_VERSION
+    yield "raftkv_version", __version__
+    yield "redis_mode", "cluster"
+    yield "os", process.os_name
+    yield "arch_bits", 64
+    yield "multiplexing_api", report.config.loop
+    yield "process_id", process.pid
+    yield "process_supervised", "no"
+    yield "run_id", process.run_id
+    yield "tcp_port", report.config.port
+    yield "server_time_usec", report.now_us
+    yield "uptime_in_seconds", process.uptime_s
+    yield "uptime_in_days", process.uptime_s // 86400
+    yield "executable", process.executable
+    yield "config_file", process.config_file
+    yield "io_threads_active", 0
+
+
+def _clients(report: Report) -> Fields:
+    yield "connected_clients", report.clients_count
+    yield "cluster_connections", sum(member.is_reachable for member in _others(report.status))
+    yield "maxclients", report.config.clients_max
+    yield "blocked_clients", report.status.counters.blocked_clients
+    yield "tracking_clients", 0
+
+
+def _memory(report: Report) -> Fields:
+    process = report.status.process
+    yield "used_memory", process.memory_bytes
+    yield "used_memory_human", human_size(process.memory_bytes)
+    yield "used_memory_rss", process.memory_bytes
+    yield "used_memory_rss_human", human_size(process.memory_bytes)
+    yield "used_memory_peak", process.memory_peak_bytes
+    yield "used_memory_peak_human", human_size(process.memory_peak_bytes)
+    yield "total_system_memory", process.memory_total_bytes
+    yield "total_system_memory_human", human_size(process.memory_total_bytes)
+    yield "maxmemory", 0
+    yield "maxmemory_human", "0B"
+    yield "maxmemory_policy", "noeviction"
+    yield "mem_fragmentation_ratio", "1.00"
+
+
+def _persistence(report: Report) -> Fields:
+    status = report.status
+    yield "loading", 0
+    yield "async_loading", 0
+    yield "rdb_changes_since_last_save", status.raft.last_applied - status.process.state_durable_index
+    yield "rdb_bgsave_in_progress", 0
+    yield "rdb_last_bgsave_status", "ok"
+    yield "aof_enabled", 1
+    yield "aof_rewrite_in_progress", 0
+    yield "aof_last_bgrewrite_status", "ok"
+    yield "aof_last_write_status", "ok"
+    yield "log_size_bytes", status.process.log_bytes
+    yield "state_size_bytes", status.process.state_bytes
+    yield "state_durable_index", status.process.state_durable_index
+
+
+def _stats(report: Report) -> Fields:
+    counters = report.status.counters
+    yield "total_connections_received", counters.connections_received
+    yield "total_commands_processed", counters.commands_processed
+    yield "total_net_input_bytes", counters.input_bytes
+    yield "total_net_output_bytes", counters.output_bytes
+    yield "rejected_connections", counters.rejected_connections
+    yield "expired_keys", counters.expired_keys
+    yield "evicted_keys", 0
+    yield "keyspace_hits", counters.keyspace_hits
+    yield "keyspace_misses", counters.keyspace_misses
+    yield "pubsub_channels", 0
+    yield "pubsub_patterns", 0
+    yield "total_error_replies", sum(counters.errors.values())
+
+
+def _replication(report: Report) -> Fields:
+    status = report.status
+    if status.is_leader:
+        replicas = _others(status)
+        yield "role", "master"
+        yield "connected_slaves", sum(member.is_reachable for member in replicas)
+        for position, member in enumerate(member for member in replicas if member.is_reachable):
+            heard_s = (member.heard_ms_ago or 0) // 1000
+            yield (
+                f"slave{position}",
+                f"ip={member.host},port={member.port},state=online,offset={member.match_index},lag={heard_s}",
+            )
+    else:
+        yield from _master_link(status)
+    yield "master_failover_state", "no-failover"
+    yield "master_replid", member_name(status.cluster_id, 0)
+    yield "master_replid2", "0" * 40
+    yield "master_repl_offset", status.raft.commit_index
+    yield "second_repl_offset", -1
+    yield "repl_backlog_active", 1
+    yield "repl_backlog_first_byte_offset", status.raft.first_index
+    yield "repl_backlog_histlen", status.raft.last_index - status.raft.first_index + 1
+
+
+def _master_link(status: NodeStatus) -> Fields:
+    master = status.master
+    yield "role", "slave"
+    yield "master_host", master.host
+    yield "master_port", master.port
+    yield "master_link_status", "up" if status.has_leader else "down"
+    yield "master_last_io_seconds_ago", -1 if master.heard_ms_ago is None else master.heard_ms_ago // 1000
+    yield "master_sync_in_progress", 0
+    yield "slave_read_repl_offset", status.raft.last_index
+    yield "slave_repl_offset", status.raft.last_applied
+    yield "slave_priority", 100
+    yield "slave_read_only", 1
+    yield "connected_slaves", 0
+
+
+def _cpu(report: Report) -> Fields:
+    process = report.status.process
+    yield "used_cpu_sys", f"{process.cpu_system_s:.6f}"
+    yield "used_cpu_user", f"{process.cpu_user_s:.6f}"
+
+
+def _modules(_report: Report) -> Fields:
+    yield from ()
+
+
+def _errorstats(report: Report) -> Fields:
+    for prefix, count in sorted(report.status.counters.errors.items()):
+        yield f"errorstat_{prefix}", f"count={count}"
+
+
+def _cluster(_report: Report) -> Fields:
+    yield "cluster_enabled", 1
+
+
+def _keyspace(report: Report) -> Fields:
+    for db, count in sorted(report.key_counts.items()):
+        if count.keys:
+            yield f"db{db}", f"keys={count.keys},expires={count.expiring},avg_ttl=0"
+
+
+def _raft(report: Report) -> Fields:
+    """The names are RedisRaft's, but for `raft_persisted_index`."""
+    status = report.status
+    raft = status.raft
+    yield "raft_cluster_id", status.cluster_id.hex()
+    yield "raft_node_id", status.node_id
+    yield "raft_state", "up"
+    yield "raft_role", role_name(raft.role)
+    yield "raft_is_voting", "yes"
+    yield "raft_leader_id", -1 if raft.leader_id == NOBODY else raft.leader_id
+    yield "raft_current_term", raft.current_term
+    yield "raft_num_nodes", len(status.members)
+    yield "raft_num_voting_nodes", len(status.members)
+    for member in _others(status):
+        yield f"raft_node{member.node_id}", _raft_node(member)
+    yield "raft_log_entries", raft.last_index - raft.first_index + 1
+    yield "raft_current_index", raft.last_index
+    yield "raft_commit_index", raft.commit_index
+    yield "raft_last_applied_index", raft.last_applied
+    yield "raft_persisted_index", raft.persisted_index
+
+
+def _raft_node(member: MemberStatus) -> str:
+    heard_s = -1 if member.heard_ms_ago is None else member.heard_ms_ago // 1000
+    fields = {
+        "id": member.node_id,
+        "state": "connected" if member.is_reachable else "disconnected",
+        "voting": "yes",
+        "addr": member.host,
+        "port": member.port,
+        "last_conn_secs": heard_s,
+        "conn_errors": member.failed_connects_count,
+        "conn_oks": member.connects_count,
+    }
+    return ",".join(f"{name}={value}" for name, value in fields.items())
+
+
+def _others(status: NodeStatus) -> list[MemberStatus]:
+    return [member for member in status.members if member.node_id != status.node_id]
+
+
+#: In the order in which INFO shows them.
+SECTIONS: Final[Mapping[str, Callable[[Report], Fields]]] = MappingProxyType(
+    {
+        "server": _server,
+        "clients": _clients,
+        "memory": _memory,
+        "persistence": _persistence,
+        "stats": _stats,
+        "replication": _replication,
+        "cpu": _cpu,
+        "modules": _modules,
+        "errorstats": _errorstats,
+        "cluster": _cluster,
+        "keyspace": _keyspace,
+        "raft": _raft,
+    }
+)
+
+
+def sections_of(names: list[str]) -> list[str]:
+    """The sections that INFO was asked for, each once, in their order; unknown names are ignored."""
+    wanted = set(names)
+    if not wanted or wanted & {"default", "all", "everything"}:
+        wanted |= SECTIONS.keys()
+    return [name for name in SECTIONS if name in wanted]
+
+
+def text_of(report: Report, sections: list[str]) -> str:
+    """The sections' text (redis genRedisInfoString)."""
+    return "\r\n".join(_section(report, name) for name in sections)
+
+
+def _section(report: Report, name: str) -> str:
+    title = "CPU" if name == "cpu" else name.capitalize()
+    lines = (f"{field}:{value}\r\n" for field, value in SECTIONS[name](report))
+    return f"# {title}\r\n{''.join(lines)}"

@@ -1,0 +1,144 @@
+"""What a client asks the server as a whole: INFO, TIME, ROLE, WAIT.
+
+Knows no section of INFO: `info` does.
+"""
+
+from __future__ import annotations
+
+from raftkv.commands.info import Report, sections_of, text_of
+from raftkv.commands.session import NodeStatus, Session
+from raftkv.commands.table import LOCAL, Argument, Awaited, CommandDocs, CommandSpec
+from raftkv.resp.integers import parse_integer
+from raftkv.resp.replies import NOT_AN_INTEGER, Error, Reply, Verbatim
+
+#: Redis's texts.
+_TIMEOUT_NOT_AN_INTEGER = Error("ERR timeout is not an integer or out of range")
+_TIMEOUT_NEGATIVE = Error("ERR timeout is negative")
+_WAIT_AT_REPLICA = Error(
+    "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is "
+    "configured to be writable (which is not the default) writes to replicas are just local and are not "
+    "propagated."
+)
+
+
+def on_info(session: Session, args: list[bytes]) -> Reply:
+    """Report the sections asked for, or all."""
+    node = session.node
+    report = Report(
+        status=node.status(),
+        config=node.settings.config,
+        now_us=node.now_us(),
+        clients_count=sum(1 for _ in node.sessions()),
+        key_counts=node.key_counts(),
+    )
+    names = [arg.decode("utf-8", "replace").lower() for arg in args[1:]]
+    return Verbatim(text_of(report, sections_of(names)).encode())
+
+
+def on_time(session: Session, _args: list[bytes]) -> Reply:
+    """Answer seconds and microseconds by this node's clock."""
+    seconds, microseconds = divmod(session.node.now_us(), 1_000_000)
+    return [b"%d" % seconds, b"%d" % microseconds]
+
+
+def on_role(session: Session, _args: list[bytes]) -> Reply:
+    """Answer the role in replication: a leader is a master, any other node a replica (redis ROLE)."""
+    status = session.node.status()
+    return _role_of_leader(status) if status.is_leader else _role_of_follower(status)
+
+
+def _role_of_leader(status: NodeStatus) -> Reply:
+    replicas = [
+        [member.host.encode(), b"%d" % member.port, b"%d" % member.match_index]
+        for member in status.members
+        if member.node_id != status.node_id and member.is_reachable
+    ]
+    return [b"master", status.raft.commit_index, replicas]
+
+
+def _role_of_follower(status: NodeStatus) -> Reply:
+    state = b"connected" if status.has_leader else b"connect"
+    master = status.master
+    return [b"slave", master.host.encode(), master.port, state, status.raft.last_applied]
+
+
+def on_wait(session: Session, args: list[bytes]) -> Reply | Awaited:
+    """Wait until that many replicas hold the connection's last write.
+
+    Whatever was acknowledged is on a majority's disks already; so this is about more than a majority.
+    """
+    if not session.node.status().is_leader:
+        return _WAIT_AT_REPLICA
+    replicas_count, timeout_ms = parse_integer(args[1]), parse_integer(args[2])
+    if replicas_count is None:
+        return NOT_AN_INTEGER
+    if timeout_ms is None:
+        return _TIMEOUT_NOT_AN_INTEGER
+    if timeout_ms < 0:
+        return _TIMEOUT_NEGATIVE
+    node, index = session.node, session.last_write_index
+    wanted = replicas_count
+
+    def look() -> Reply:
+        reached = node.replicas_at(index)
+        return reached if reached >= wanted else None
+
+    reply = look()
+    if reply is not None:
+        return reply
+    return Awaited(look, at_last=lambda: node.replicas_at(index), timeout_ms=timeout_ms)
+
+
+COMMANDS: tuple[CommandSpec, ...] = (
+    CommandSpec(
+        name=b"info",
+        arity=-1,
+        flags=frozenset({"loading", "stale"}),
+        route=LOCAL,
+        handler=on_info,
+        acl_categories=frozenset({"slow", "dangerous"}),
+        docs=CommandDocs(
+            "Reports on this node.",
+            "1.0.0",
+            "server",
+            "O(1)",
+            (Argument("section", "string", flags=("optional", "multiple")),),
+        ),
+        tips=("nondeterministic_output", "request_policy:all_shards", "response_policy:special"),
+    ),
+    CommandSpec(
+        name=b"time",
+        arity=1,
+        flags=frozenset({"loading", "stale", "fast"}),
+        route=LOCAL,
+        handler=on_time,
+        acl_categories=frozenset({"fast"}),
+        docs=CommandDocs("Returns the time by this node's clock.", "2.6.0", "server", "O(1)"),
+        tips=("nondeterministic_output",),
+    ),
+    CommandSpec(
+        name=b"role",
+        arity=1,
+        flags=frozenset({"noscript", "loading", "stale", "fast"}),
+        route=LOCAL,
+        handler=on_role,
+        acl_categories=frozenset({"admin", "fast", "dangerous"}),
+        docs=CommandDocs("Returns this node's role in replication.", "2.8.12", "server", "O(1)"),
+    ),
+    CommandSpec(
+        name=b"wait",
+        arity=3,
+        flags=frozenset({"noscript"}),
+        route=LOCAL,
+        handler=on_wait,
+        acl_categories=frozenset({"slow", "connection"}),
+        docs=CommandDocs(
+            "Waits until that many replicas hold the connection's writes.",
+            "3.0.0",
+            "generic",
+            "O(1)",
+            (Argument("numreplicas", "integer"), Argument("timeout", "integer")),
+        ),
+        tips=("request_policy:all_shards", "response_policy:agg_min"),
+    ),
+)
