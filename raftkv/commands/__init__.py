@@ -13,9 +13,17 @@ if TYPE_CHECKING:
 
 def build_table() -> CommandTable:
     """The table of every command that this server knows; one is enough for a process."""
-    # Imported here, for the keyspace imports `commands.slots`, and the families import the keyspace.
-    from raftkv.commands import client, cluster, command, config, connection, keys, raft, server, strings
+    # Imported here: whoever imports `commands.table` alone must not have to import every family.
+    from raftkv.commands.client import COMMANDS as CLIENT
+    from raftkv.commands.cluster import COMMANDS as CLUSTER
+    from raftkv.commands.command import COMMANDS as COMMAND
+    from raftkv.commands.config import COMMANDS as CONFIG
+    from raftkv.commands.connection import COMMANDS as CONNECTION
+    from raftkv.commands.keys import COMMANDS as KEYS
+    from raftkv.commands.raft import COMMANDS as RAFT
+    from raftkv.commands.server import COMMANDS as SERVER
+    from raftkv.commands.strings import COMMANDS as STRINGS
     from raftkv.commands.table import CommandTable
 
-    families = (strings, keys, connection, client, config, command, server, cluster, raft)
-    return CommandTable(spec for family in families for spec in family.COMMANDS)
+    families = (STRINGS, KEYS, CONNECTION, CLIENT, CONFIG, COMMAND, SERVER, CLUSTER, RAFT)
+    return CommandTable(spec for family in families for spec in family)

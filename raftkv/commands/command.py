@@ -6,9 +6,9 @@ Knows no command by name: everything is read from the rows of the table.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from fnmatch import fnmatchcase
 
 from raftkv.commands.containers import container
+from raftkv.commands.glob import compile_glob
 from raftkv.commands.session import Session
 from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, keys_of
 from raftkv.resp.replies import NULL_ARRAY, SYNTAX_ERROR, Error, Reply, ReplySet, Simple, printable
@@ -79,7 +79,8 @@ def _filter_of(kind: bytes, value: str) -> Callable[[CommandSpec], bool] | None:
         case b"aclcat":
             return lambda spec: value in spec.acl_categories
         case b"pattern":
-            return lambda spec: fnmatchcase(spec.name.decode(), value)
+            is_match = compile_glob(value.encode("utf-8", "surrogateescape")).fullmatch
+            return lambda spec: is_match(spec.name) is not None
     return None
 
 

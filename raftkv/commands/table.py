@@ -194,7 +194,7 @@ class CommandSpec:
     #: Command tips (redis COMMAND, "Command tips"), as "nondeterministic_output".
     tips: tuple[str, ...] = ()
     #: Of a container: by the second word, lower case.
-    subcommands: Mapping[bytes, CommandSpec] = field(default=_NO_SUBCOMMANDS)
+    subcommands: Mapping[bytes, CommandSpec] = field(default_factory=lambda: _NO_SUBCOMMANDS)
 
     def __post_init__(self) -> None:
         assert self.name == self.name.lower(), f"{self.name!r} is not in lower case"
