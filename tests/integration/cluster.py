@@ -1,0 +1,309 @@
+"""A cluster of raftkv nodes as real processes: start, kill, pause, restart, ask, clean up.
+
+Knows the command line, the ports and the replies of a node, nothing of its inside. Each node's directory
+holds its configuration, its data and its log, so that a failed test can be looked at and started by hand.
+
+Invariant: every process started here is ended by `close`, by its own handle; no other process is touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from tests.integration.waiting import SECONDS_MAX, wait_until
+from tests.integration.wire import NoAnswer, Wire, ask
+
+_Found = TypeVar("_Found")
+
+CHECKOUT = Path(__file__).parents[2]
+#: Below what the kernel hands to outgoing connections (32768 and up): one of those could take the port of
+#: a node that is down.
+_PORTS = range(20_000, 32_000)
+#: Seconds within which a live node answers a question about itself.
+_STATUS_SECONDS = 3.0
+_LOG_BYTES_SHOWN = 6_000
+
+
+def free_ports(count: int) -> list[int]:
+    """Return different ports on which nothing listens just now."""
+    ports: list[int] = []
+    source = random.SystemRandom()
+    while len(ports) < count:
+        port = source.choice(_PORTS)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            if port not in ports:
+                ports.append(port)
+    return ports
+
+
+class NodeProcess:
+    """One node: its directory, and the process while it runs."""
+
+    def __init__(self, node_id: int, port: int, directory: Path, checkout: Path) -> None:
+        """`directory` holds a file node.toml; `checkout` is whose raftkv is run."""
+        self.node_id = node_id
+        self.port = port
+        self.directory = directory
+        self._checkout = checkout
+        self._process: subprocess.Popen[bytes] | None = None
+        self._was_ended = False
+
+    @property
+    def log_path(self) -> Path:
+        """What the node wrote to its standard output and error, all starts one after the other."""
+        return self.directory / "node.log"
+
+    @property
+    def data_dir(self) -> Path:
+        """Its data directory."""
+        return self.directory / "data"
+
+    @property
+    def pid(self) -> int:
+        """The running process."""
+        assert self._process is not None, f"node {self.node_id} was never started"
+        return self._process.pid
+
+    def is_running(self) -> bool:
+        """Whether the process exists, paused or not."""
+        return self._process is not None and self._process.poll() is None
+
+    def has_died(self) -> bool:
+        """Whether the process ended without having been told to."""
+        if self._process is None or self._was_ended:
+            return False
+        return self._process.poll() is not None
+
+    def start(self) -> None:
+        """Start the process; returns before it serves."""
+        assert not self.is_running(), f"node {self.node_id} runs already"
+        environment = {name: text for name, text in os.environ.items() if not name.startswith("RAFTKV_")}
+        self._was_ended = False
+        with self.log_path.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "raftkv", "serve", "--config", str(self.directory / "node.toml")],
+                env={**environment, "PYTHONPATH": str(self._checkout)},
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the running process (SIGSTOP pauses it, SIGCONT lets it go on)."""
+        assert self.is_running(), f"node {self.node_id} does not run"
+        assert self._process is not None, "what runs was started"
+        self._was_ended = self._was_ended or number in (signal.SIGKILL, signal.SIGTERM)
+        self._process.send_signal(number)
+
+    def send_kill(self) -> None:
+        """kill -9 without waiting for the end."""
+        self.signal(signal.SIGKILL)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.send_kill()
+        self.wait_for_end()
+
+    def terminate(self) -> int:
+        """Ask it to stop and return its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait_for_end()
+
+    def wait_for_end(self) -> int:
+        """Return the exit code."""
+        assert self._process is not None, f"node {self.node_id} was never started"
+        try:
+            return self._process.wait(SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"node {self.node_id} does not end\n{self.log_tail()}") from None
+
+    def close(self) -> None:
+        """End the process whatever it does."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def log_text(self) -> str:
+        """Everything that the node logged."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def log_tail(self) -> str:
+        """The end of the log under a headline."""
+        state = "runs" if self.is_running() else "does not run"
+        tail = self.log_text()[-_LOG_BYTES_SHOWN:]
+        return f"--- node {self.node_id}, port {self.port}, {state}: {self.log_path}\n{tail}"
+
+    def connect(self, *, protocol: int = 2) -> Wire:
+        """Open a connection. Raises NoAnswer."""
+        return Wire(self.port, protocol=protocol)
+
+    def fields(self, *question: str) -> dict[str, str]:
+        """Ask INFO or CLUSTER INFO and return its name:value lines; empty when there is no answer."""
+        try:
+            reply = ask(self.port, *question, seconds_max=_STATUS_SECONDS)
+        except NoAnswer:
+            return {}
+        if not isinstance(reply, bytes):
+            return {}
+        lines = (line.partition(":") for line in reply.decode().splitlines() if not line.startswith("#"))
+        return {name: value for name, colon, value in lines if colon}
+
+    def raft(self) -> dict[str, str]:
+        """INFO raft; empty when there is no answer."""
+        return self.fields("INFO", "raft")
+
+
+class Cluster:
+    """Nodes 1..N of one cluster under one directory. Nothing runs before `start`."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        node_count: int = 3,
+        settings: Mapping[str, int | str] | None = None,
+        checkout: Path = CHECKOUT,
+    ) -> None:
+        """`settings` go into every node's configuration."""
+        self.directory = directory
+        ports = free_ports(2 * node_count)
+        members = "".join(
+            f"[[members]]\nid = {place + 1}\nhost = '127.0.0.1'\nport = {ports[place]}\n"
+            f"peer_port = {ports[node_count + place]}\n"
+            for place in range(node_count)
+        )
+        self.nodes: list[NodeProcess] = []
+        for place in range(node_count):
+            node = NodeProcess(place + 1, ports[place], directory / f"node-{place + 1}", checkout)
+            node.directory.mkdir(parents=True)
+            own: dict[str, int | str] = {
+                "node_id": node.node_id,
+                "port": node.port,
+                "peer_port": ports[node_count + place],
+                "data_dir": str(node.data_dir),
+                **(settings or {}),
+            }
+            lines = "".join(f"{key} = {value!r}\n" for key, value in own.items())
+            (node.directory / "node.toml").write_text(lines + members)
+            self.nodes.append(node)
+
+    def start(self) -> None:
+        """Start every node that doesn't run."""
+        for node in self.nodes:
+            if not node.is_running():
+                node.start()
+
+    def start_and_wait(self) -> None:
+        """Start, and wait until all nodes hear one leader that serves."""
+        self.start()
+        self.wait_until_whole()
+
+    def node(self, node_id: int) -> NodeProcess:
+        """Return the node of that id."""
+        return self.nodes[node_id - 1]
+
+    def running(self) -> list[NodeProcess]:
+        """The nodes whose process exists."""
+        return [node for node in self.nodes if node.is_running()]
+
+    def leader(self) -> NodeProcess | None:
+        """The leader of the newest term, if it says that it serves."""
+        leaders = [
+            (raft, node) for node in self.running() if (raft := node.raft()).get("raft_role") == "leader"
+        ]
+        if not leaders:
+            return None
+        _, newest = max(leaders, key=lambda each: int(each[0]["raft_current_term"]))
+        state = newest.fields("CLUSTER", "INFO").get("cluster_state")
+        return newest if state == "ok" else None
+
+    def wait_for_leader(self) -> NodeProcess:
+        """Wait until a leader serves."""
+        return self._wait(self.leader, "a leader")
+
+    def wait_until_whole(self) -> NodeProcess:
+        """Wait until all nodes run, follow the same leader and know that it serves; return the leader."""
+        return self._wait(self._whole, "all nodes follow one leader that serves")
+
+    def followers(self) -> list[NodeProcess]:
+        """Every node but the leader, for which it waits."""
+        leader = self.wait_for_leader()
+        return [node for node in self.nodes if node is not leader]
+
+    def digests(self) -> list[list[bytes | int]]:
+        """Every node's RAFT DIGEST: [digest, applied index]. Raises NoAnswer."""
+        return [ask(node.port, "RAFT", "DIGEST") for node in self.nodes]
+
+    def wait_for_equal_digests(self) -> bytes:
+        """Wait until all nodes have applied the same; then their digests must be equal. Return it."""
+
+        def at_one_index() -> list[list[bytes | int]] | None:
+            found = self.digests()
+            return found if len({reply[1] for reply in found}) == 1 else None
+
+        found = self._wait(at_one_index, "all nodes at one applied index")
+        digests = {reply[0] for reply in found}
+        assert len(digests) == 1, f"replicas differ at index {found[0][1]!r}: {found}"
+        (digest,) = digests
+        assert isinstance(digest, bytes), digest
+        return digest
+
+    def logs(self) -> str:
+        """The ends of all logs."""
+        return "\n".join(node.log_tail() for node in self.nodes)
+
+    def close(self) -> None:
+        """End every process."""
+        for node in self.nodes:
+            node.close()
+
+    def _whole(self) -> NodeProcess | None:
+        leader = self.leader()
+        if leader is None:
+            return None
+        name = str(leader.node_id)
+        for node in self.nodes:
+            if node.raft().get("raft_leader_id") != name:
+                return None
+            if node.fields("CLUSTER", "INFO").get("cluster_state") != "ok":
+                return None
+        return leader
+
+    def _wait(self, condition: Callable[[], _Found | None], what: str) -> _Found:
+        """Wait, and show the logs if it was in vain; a process that ended by itself ends the wait."""
+
+        def looked() -> _Found | None:
+            ended = [node.node_id for node in self.nodes if node.has_died()]
+            assert not ended, f"node {ended} ended by itself while waiting for {what}"
+            return condition()
+
+        try:
+            found = wait_until(looked, what)
+        except AssertionError as failure:
+            raise AssertionError(f"{failure}\n{self.logs()}") from None
+        assert found is not None, "what is true is not None"
+        return found
+
+
+@contextlib.contextmanager
+def running_cluster(
+    directory: Path, *, node_count: int = 3, settings: Mapping[str, int | str] | None = None
+) -> Iterator[Cluster]:
+    """Run a whole cluster until the end of the block."""
+    cluster = Cluster(directory, node_count=node_count, settings=settings)
+    try:
+        cluster.start_and_wait()
+        yield cluster
+    finally:
+        cluster.close()
