@@ -1,0 +1,228 @@
+"""The replicated state machine: entries in, replies and rows out.
+
+Depends on the entry and the rows, nothing else: every replica that applied the same entries holds the
+same bytes. Knows no Raft but entry ids, no connections and no clock.
+
+Invariant: rows change only in `apply`, and reach the store only in `commit`, together with the
+applied index, so that what is stored is always the state after some entry.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from raftkv.applied import AppliedState
+from raftkv.commands.table import READ, WRITE, CommandRefused, CommandSpec, CommandTable, Sliced
+from raftkv.keyspace import Keyspace, ReadsDueKey, WrongType
+from raftkv.raft.types import EntryId
+from raftkv.resp.replies import WRONG_TYPE, Error, Reply
+from raftkv.rows import DATA_END, DATA_FIRST, RowStore, RowStoreFailure
+
+log = logging.getLogger(__name__)
+
+#: The command that removes due keys. No client can send it: the table doesn't have it.
+_EXPIRE_DUE: Final = b"\x00expire-due"
+
+#: Rows that a long read handles between two looks at the time.
+_ROWS_PER_STEP: Final = 256
+
+
+class Run(msgspec.Struct, array_like=True):
+    """Consecutive commands of one database."""
+
+    db: int
+    commands: list[list[bytes]]
+
+
+class Batch(msgspec.Struct, array_like=True):
+    """One entry: the commands that clients sent in one turn of the leader's event loop."""
+
+    #: Milliseconds of the Unix epoch by the leader's log clock.
+    time_ms: int
+    runs: list[Run]
+
+
+class CorruptEntry(Exception):
+    """An entry's payload is no batch."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Batch)
+
+
+def encode_batch(batch: Batch) -> bytes:
+    """The payload of an entry."""
+    return _encoder.encode(batch)
+
+
+def decode_batch(payload: bytes) -> Batch:
+    """Read an entry's payload. Raises CorruptEntry."""
+    try:
+        return _decoder.decode(payload)
+    except msgspec.DecodeError as error:
+        raise CorruptEntry(str(error)) from None
+
+
+@dataclass(slots=True)
+class PlacedRead:
+    """A read that runs between two commands of a batch."""
+
+    #: How many of the batch's commands come before it.
+    after: int
+    run: Callable[[], None]
+
+
+class Machine:
+    """One group's state machine."""
+
+    def __init__(self, store: RowStore, commands: CommandTable, *, cache_bytes_max: int) -> None:
+        self.keyspace = Keyspace(store, cache_bytes_max=cache_bytes_max)
+        self._store = store
+        self._resolve = commands.resolve
+        self._applied = store.applied
+
+    @property
+    def applied_index(self) -> int:
+        """The newest entry applied, stored or not."""
+        return self._applied.index
+
+    @property
+    def applied_term(self) -> int:
+        """That entry's term."""
+        return self._applied.term
+
+    @property
+    def log_time_ms(self) -> int:
+        """The log's time after that entry; it never goes back."""
+        return self._applied.log_time_ms
+
+    def is_write_stopped(self) -> bool:
+        """Whether `commit` would be refused at the moment."""
+        return self._store.is_write_stopped()
+
+    # -- entries ----------------------------------------------------------------------------
+
+    def apply(self, entry_id: EntryId, batch: Batch, placed_reads: Sequence[PlacedRead] = ()) -> list[Reply]:
+        """Apply one entry; give its commands' replies, in order. `placed_reads` ascend by `after`."""
+        self._begin(entry_id, max(batch.time_ms, self.log_time_ms))
+        keyspace = self.keyspace
+        replies: list[Reply] = []
+        reads = iter(placed_reads)
+        read = next(reads, None)
+        for run in batch.runs:
+            keyspace.db = run.db
+            for args in run.commands:
+                if read is not None:
+                    read = _run_reads(read, reads, len(replies))
+                    keyspace.db = run.db
+                    keyspace.is_applying = True
+                replies.append(self._apply_command(args))
+        if read is not None:
+            _run_reads(read, reads, len(replies))
+        keyspace.is_applying = False
+        return replies
+
+    def apply_empty(self, entry_id: EntryId) -> None:
+        """Apply an entry without commands."""
+        self._begin(entry_id, self.log_time_ms)
+        self.keyspace.is_applying = False
+
+    def commit(self) -> None:
+        """Store what was applied since the last commit, whole or not at all.
+
+        Raises WriteStalled: nothing was stored, everything is still here, call again later.
+        """
+        self.keyspace.rows.write(self._applied)
+
+    def _begin(self, entry_id: EntryId, time_ms: int) -> None:
+        applied = self._applied
+        assert entry_id.index == applied.index + 1, f"entry {entry_id.index} applied after {applied.index}"
+        self._applied = AppliedState(entry_id.index, entry_id.term, time_ms, applied.membership)
+        keyspace = self.keyspace
+        keyspace.now_ms = keyspace.clock_ms = time_ms
+        keyspace.version = entry_id.index
+        keyspace.is_applying = True
+
+    def _apply_command(self, args: list[bytes]) -> Reply:
+        keyspace = self.keyspace
+        keyspace.rows.savepoint()
+        try:
+            spec = self._resolve(args)
+            if spec.route is not WRITE:
+                return Error(f"ERR '{spec.name.decode()}' is no write command")
+            return spec.handler(keyspace, args)  # type: ignore[return-value]  # a write's reply is a plain one
+        except WrongType:
+            keyspace.rollback()
+            return WRONG_TYPE
+        except CommandRefused as refused:
+            return self._expire_due(args) if args[0] == _EXPIRE_DUE else refused.reply
+        except (MemoryError, RowStoreFailure):
+            raise
+        except Exception:
+            # The same on every replica, since it follows from the entry and the rows.
+            log.exception("command %r failed and was undone", args[0])
+            keyspace.rollback()
+            return Error("ERR internal error, the command was undone")
+
+    # -- expiry -----------------------------------------------------------------------------
+
+    def expiry_commands(self, time_ms: int, count_max: int) -> list[Run]:
+        """The runs of a batch that removes keys which are due at `time_ms`; none: nothing is due."""
+        due = self.keyspace.due_keys(time_ms, count_max)
+        return [Run(db, [[_EXPIRE_DUE, *keys]]) for db, keys in due.items()]
+
+    def _expire_due(self, args: list[bytes]) -> Reply:
+        """Remove those of the keys that are still due by the entry's time."""
+        for key in args[1:]:
+            self.keyspace.find(key)
+        return len(args) - 1
+
+    # -- reads ------------------------------------------------------------------------------
+
+    def read(self, spec: CommandSpec, args: list[bytes], *, db: int, clock_ms: int) -> Reply | Sliced:
+        """Run a READ command on what is applied. Raises ReadsDueKey."""
+        assert spec.route is READ, f"{spec.name!r} is no read"
+        keyspace = self.keyspace
+        keyspace.db = db
+        keyspace.is_applying = False
+        keyspace.now_ms = self.log_time_ms
+        keyspace.clock_ms = max(clock_ms, self.log_time_ms)
+        try:
+            return spec.handler(keyspace, args)  # type: ignore[return-value]  # a read awaits nothing
+        except WrongType:
+            return WRONG_TYPE
+        except (MemoryError, RowStoreFailure, ReadsDueKey):
+            raise
+        except Exception:
+            log.exception("command %r failed", args[0])
+            return Error("ERR internal error")
+
+    def digest(self) -> Sliced:
+        """[digest of all rows in hex, the applied index at which it holds]; equal rows, equal digest."""
+        return Sliced(_digest(self.keyspace.rows.scan(DATA_FIRST, DATA_END), self.applied_index))
+
+
+def _run_reads(read: PlacedRead, reads: Iterator[PlacedRead], done: int) -> PlacedRead | None:
+    """Run the reads whose place is behind the first `done` commands; give the next one."""
+    following: PlacedRead | None = read
+    while following is not None and following.after <= done:
+        following.run()
+        following = next(reads, None)
+    return following
+
+
+def _digest(stored: Iterator[tuple[bytes, bytes]], index: int) -> Generator[None, None, Reply]:
+    digest = blake2b(digest_size=20)
+    for position, (row_key, value) in enumerate(stored):
+        if position % _ROWS_PER_STEP == 0:
+            yield
+        digest.update(b"%d %d " % (len(row_key), len(value)))
+        digest.update(row_key)
+        digest.update(value)
+    return [digest.hexdigest().encode(), index]

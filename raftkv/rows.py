@@ -1,0 +1,275 @@
+"""How keys lie in the row store, and the rows that one turn of applying has changed so far.
+
+Knows bytes and their order, not commands, values or time. All numbers are big-endian, so rows stand
+in the order of their fields:
+
+    keys      01 | db 1 | slot 2 | crc32 of the key 4 | key   ->  type 1 | expires_ms 8 | version 8 | value
+    elements  02 | db 1 | slot 2 | ...                        (collections: none yet)
+    expires   03 | expires_ms 8 | db 1 | slot 2 | crc32 4 | key  ->  (empty)
+    counts    04 | db 1                                       ->  keys 8 | keys with an expiry 8
+
+Table 00 is the store's own. Invariant: a key with an expiry has exactly one `expires` row, and
+`counts` tells how many rows there are.
+"""
+
+from __future__ import annotations
+
+import struct
+from binascii import crc32
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Protocol
+
+from raftkv.applied import AppliedState
+from raftkv.slots import slot_of
+
+KEYS: Final = 0x01
+ELEMENTS: Final = 0x02
+EXPIRES: Final = 0x03
+COUNTS: Final = 0x04
+
+#: All tables that hold data: [first, end).
+DATA_FIRST: Final = bytes((KEYS,))
+DATA_END: Final = bytes((COUNTS + 1,))
+
+#: The type byte of a string; the collections' follow.
+STRING: Final = 1
+
+#: Where the key begins in a `keys` row's key, and where the place (db, slot, crc32) begins.
+KEY_OFFSET: Final = 8
+#: Where the value begins in a `keys` row's value.
+VALUE_OFFSET: Final = 17
+
+#: Ranges of at most so many rows are deleted row by row: a range tombstone slows every later read.
+POINT_DELETES_MAX: Final = 256
+
+_KEY_PREFIX: Final = struct.Struct(">BBHI")
+_SLOT_PREFIX: Final = struct.Struct(">BBH")
+_KEY_VALUE: Final = struct.Struct(">BQQ")
+_EXPIRES_PREFIX: Final = struct.Struct(">BQ")
+_COUNTS_VALUE: Final = struct.Struct(">QQ")
+
+
+class RowStoreFailure(Exception):
+    """The rows can't be read or written: what this node would answer from here on could be wrong."""
+
+
+class RowStore(Protocol):
+    """An ordered map from bytes to bytes that is written batch by batch, whole or not at all."""
+
+    @property
+    def applied(self) -> AppliedState:
+        """What was stored with the last batch."""
+
+    def get(self, row_key: bytes) -> bytes | None:
+        """One row's value."""
+
+    def scan(self, first: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """The rows of [first, end) as they are at the moment of this call; None: to the last."""
+
+    def write(
+        self,
+        puts: Mapping[bytes, bytes | None],
+        range_deletes: Sequence[tuple[bytes, bytes]],
+        applied: AppliedState,
+    ) -> None:
+        """Delete the ranges, then put or (None) delete the rows. Raises `WriteStalled`: nothing was done."""
+
+    def is_write_stopped(self) -> bool:
+        """Whether a write would be refused at the moment."""
+
+
+def key_row(db: int, key: bytes) -> bytes:
+    """The key of a key's row."""
+    return _KEY_PREFIX.pack(KEYS, db, slot_of(key), crc32(key)) + key
+
+
+def key_of(row_key: bytes) -> bytes:
+    """The key that a `keys` row belongs to."""
+    return row_key[KEY_OFFSET:]
+
+
+def slot_and_hash_of(row_key: bytes) -> tuple[int, int]:
+    """A `keys` row's slot and the crc32 of its key."""
+    _, _, slot, key_hash = _KEY_PREFIX.unpack_from(row_key)
+    return slot, key_hash
+
+
+def keys_from(db: int, slot: int, key_hash: int) -> bytes:
+    """Where the `keys` rows of a database begin that have this slot and hash, or a higher one."""
+    return _KEY_PREFIX.pack(KEYS, db, slot, key_hash)
+
+
+def slot_range(db: int, slot: int) -> tuple[bytes, bytes]:
+    """[first, end) of a slot's `keys` rows. The last slot of a database is followed by the next database."""
+    first = _SLOT_PREFIX.pack(KEYS, db, slot)
+    return first, next_prefix(first)
+
+
+def db_range(table: int, db: int) -> tuple[bytes, bytes]:
+    """[first, end) of a database's rows in `keys` or `elements`."""
+    first = bytes((table, db))
+    return first, next_prefix(first)
+
+
+def next_prefix(prefix: bytes) -> bytes:
+    """The first row key behind all that begin with `prefix`, which is not all ff."""
+    kept = prefix.rstrip(b"\xff")
+    return kept[:-1] + bytes((kept[-1] + 1,))
+
+
+def expires_row(expires_ms: int, row_key: bytes) -> bytes:
+    """The key of the `expires` row that belongs to a `keys` row."""
+    return _EXPIRES_PREFIX.pack(EXPIRES, expires_ms) + row_key[1:]
+
+
+def expires_range(until_ms: int) -> tuple[bytes, bytes]:
+    """[first, end) of the `expires` rows that are due at `until_ms`."""
+    return bytes((EXPIRES,)), _EXPIRES_PREFIX.pack(EXPIRES, until_ms + 1)
+
+
+def db_and_key_of_expiry(expires_row_key: bytes) -> tuple[int, bytes]:
+    """The database and the key that an `expires` row belongs to."""
+    return expires_row_key[9], expires_row_key[9 + KEY_OFFSET - 1 :]
+
+
+def pack_value(kind: int, expires_ms: int, version: int, value: bytes) -> bytes:
+    """The value of a `keys` row; `expires_ms` 0: never."""
+    return _KEY_VALUE.pack(kind, expires_ms, version) + value
+
+
+def unpack_value(row: bytes) -> tuple[int, int, int]:
+    """Type, expiry and version of a `keys` row's value; the rest begins at VALUE_OFFSET."""
+    return _KEY_VALUE.unpack_from(row)
+
+
+def counts_row(db: int) -> bytes:
+    """The key of a database's counters."""
+    return bytes((COUNTS, db))
+
+
+def pack_counts(keys: int, expiring: int) -> bytes:
+    """The value of a `counts` row."""
+    return _COUNTS_VALUE.pack(keys, expiring)
+
+
+def unpack_counts(row: bytes | None) -> tuple[int, int]:
+    """Number of keys, and of those with an expiry."""
+    return (0, 0) if row is None else _COUNTS_VALUE.unpack(row)
+
+
+class _Absent:
+    """The type of a row that the overlay says nothing of."""
+
+
+_ABSENT: Final = _Absent()
+
+
+class PendingRows:
+    """The store's rows with the changes that are not written yet on top; undoes one command.
+
+    Invariant: what is read here is what will be read from the store once `write` succeeded.
+    """
+
+    __slots__ = ("_journal", "_puts", "_ranges", "_store")
+
+    def __init__(self, store: RowStore) -> None:
+        self._store = store
+        self._puts: dict[bytes, bytes | None] = {}
+        self._ranges: list[tuple[bytes, bytes]] = []
+        #: What stood in `_puts` before each change since the savepoint.
+        self._journal: list[tuple[bytes, bytes | _Absent | None]] = []
+
+    def get(self, row_key: bytes) -> bytes | None:
+        """One row's value."""
+        found = self._puts.get(row_key, _ABSENT)
+        if found is not _ABSENT:
+            return found  # type: ignore[return-value]  # the sentinel was ruled out
+        if self._ranges and _is_covered(row_key, self._ranges):
+            return None
+        return self._store.get(row_key)
+
+    def put(self, row_key: bytes, value: bytes) -> None:
+        """Set one row."""
+        puts = self._puts
+        self._journal.append((row_key, puts.get(row_key, _ABSENT)))
+        puts[row_key] = value
+
+    def delete(self, row_key: bytes) -> None:
+        """Delete one row, there or not."""
+        puts = self._puts
+        self._journal.append((row_key, puts.get(row_key, _ABSENT)))
+        puts[row_key] = None
+
+    def delete_range(self, first: bytes, end: bytes) -> None:
+        """Delete the rows of [first, end). A large range can't be undone: do it as a command's last step."""
+        doomed = []
+        for row_key, _ in self.scan(first, end):
+            doomed.append(row_key)
+            if len(doomed) > POINT_DELETES_MAX:
+                break
+        if len(doomed) <= POINT_DELETES_MAX:
+            for row_key in doomed:
+                self.delete(row_key)
+            return
+        self._puts = {key: value for key, value in self._puts.items() if not first <= key < end}
+        self._ranges.append((first, end))
+        self._journal.clear()
+
+    def scan(self, first: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """The rows of [first, end) as they are at the moment of this call."""
+        stored = self._store.scan(first, end)
+        if not self._puts and not self._ranges:
+            return stored
+        changed = [
+            (row_key, value)
+            for row_key, value in self._puts.items()
+            if first <= row_key and (end is None or row_key < end)
+        ]
+        changed.sort(key=lambda row: row[0])
+        return _merge(stored, changed, tuple(self._ranges))
+
+    def savepoint(self) -> None:
+        """Begin a command: `rollback` comes back to here."""
+        self._journal.clear()
+
+    def rollback(self) -> None:
+        """Take back every change since the savepoint."""
+        for row_key, before in reversed(self._journal):
+            if isinstance(before, _Absent):
+                del self._puts[row_key]
+            else:
+                self._puts[row_key] = before
+        self._journal.clear()
+
+    def write(self, applied: AppliedState) -> None:
+        """Store all changes together with `applied`. Raises `WriteStalled`: everything stays as it is."""
+        self._store.write(self._puts, self._ranges, applied)
+        self._puts = {}
+        self._ranges = []
+        self._journal.clear()
+
+
+def _is_covered(row_key: bytes, ranges: Sequence[tuple[bytes, bytes]]) -> bool:
+    return any(first <= row_key < end for first, end in ranges)
+
+
+def _merge(
+    stored: Iterator[tuple[bytes, bytes]],
+    changed: list[tuple[bytes, bytes | None]],
+    ranges: Sequence[tuple[bytes, bytes]],
+) -> Iterator[tuple[bytes, bytes]]:
+    """Lay changed rows over the stored ones; both ascend."""
+    position = 0
+    for row_key, value in stored:
+        while position < len(changed) and changed[position][0] < row_key:
+            changed_key, changed_value = changed[position]
+            position += 1
+            if changed_value is not None:
+                yield changed_key, changed_value
+        if position < len(changed) and changed[position][0] == row_key:
+            continue  # the changed row comes next, by the loop above or the one below
+        if not _is_covered(row_key, ranges):
+            yield row_key, value
+    for changed_key, changed_value in changed[position:]:
+        if changed_value is not None:
+            yield changed_key, changed_value
