@@ -1,0 +1,117 @@
+"""The client listener and all of its connections.
+
+Knows nothing of what requests mean: a `Connection` carries them out. Held connections are looked at
+on every tick, so that none waits for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+
+from raftkv.commands.session import NodeView, Session
+from raftkv.commands.table import CommandTable
+from raftkv.config import Config, Member
+from raftkv.node.clock import Clock
+from raftkv.node.connection import Connection
+from raftkv.node.group import Group
+from raftkv.resp.parser import Limits
+
+
+class Clients:
+    """Accepts clients and keeps them; one per listener."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        table: CommandTable,
+        group: Group,
+        clock: Clock,
+        node: NodeView,
+    ) -> None:
+        #: Replaced as a whole when a setting changes.
+        self.config = config
+        self.table = table
+        self.group = group
+        self.clock = clock
+        self.node = node
+        self.parser_limits = Limits(
+            multibulk_max=config.multibulk_max,
+            bulk_bytes_max=config.bulk_bytes_max,
+            inline_bytes_max=config.inline_bytes_max,
+        )
+        self._members = {member.node_id: member for member in config.members}
+        self._ids = itertools.count(1)
+        self._connections: dict[int, Connection] = {}
+        #: Connections that wait for something. A dict: their order is that of their waiting.
+        self._held: dict[int, Connection] = {}
+        self._listener: asyncio.Server | None = None
+        self.accepted_count = 0
+        self.rejected_count = 0
+
+    # -- the listener -----------------------------------------------------------------------
+
+    async def listen(self, host: str, port: int) -> None:
+        """Begin to accept. Raises OSError when the address can't be had."""
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(self._make_connection, host, port, backlog=1024)
+
+    async def close(self) -> None:
+        """Stop accepting, and close every connection once its written replies have left."""
+        if self._listener is not None:
+            self._listener.close()
+        for connection in list(self._connections.values()):
+            connection.close()
+        if self._listener is not None:
+            await self._listener.wait_closed()
+
+    def _make_connection(self) -> Connection:
+        return Connection(self, next(self._ids))
+
+    # -- what connections report ------------------------------------------------------------
+
+    def add(self, connection: Connection) -> bool:
+        """Keep a new connection; False: there are too many."""
+        if len(self._connections) >= self.config.clients_max:
+            self.rejected_count += 1
+            return False
+        self.accepted_count += 1
+        self._connections[connection.client_id] = connection
+        return True
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that is gone."""
+        self._connections.pop(connection.client_id, None)
+        self._held.pop(connection.client_id, None)
+
+    def hold(self, connection: Connection) -> None:
+        """Look at a connection on every tick, until `release`."""
+        self._held[connection.client_id] = connection
+
+    def release(self, connection: Connection) -> None:
+        """The connection waits for nothing any more."""
+        self._held.pop(connection.client_id, None)
+
+    # -- what connections ask ---------------------------------------------------------------
+
+    def other_leader(self) -> Member | None:
+        """The node that clients are sent to: the leader, if it is known and isn't this node."""
+        leader_id = self.group.leader_id
+        return None if leader_id == self.config.node_id else self._members.get(leader_id)
+
+    def sessions(self) -> Iterator[Session]:
+        """The sessions of all connections, oldest first."""
+        return (connection.session for connection in self._connections.values())
+
+    @property
+    def held_count(self) -> int:
+        """Connections that wait for something."""
+        return len(self._held)
+
+    def on_tick(self) -> None:
+        """Let held connections see whether what they wait for has come."""
+        now_ns = self.clock.now_ns()
+        for connection in list(self._held.values()):
+            connection.on_tick(now_ns)

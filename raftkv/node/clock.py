@@ -1,0 +1,48 @@
+"""The only readings of time that a node takes, and the time that entries carry.
+
+Lease arithmetic uses CLOCK_BOOTTIME: it goes on counting while the machine sleeps, and no
+administrator sets it.
+"""
+
+from __future__ import annotations
+
+import time
+
+
+class Clock:
+    """This machine's clocks."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since boot, sleep included; never goes back."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def wall_ms(self) -> int:
+        """Milliseconds since the epoch; may jump either way."""
+        return time.time_ns() // 1_000_000
+
+
+class LogClock:
+    """Entry time: max(wall clock, the newest entry's time + what has elapsed since it was seen).
+
+    Invariant: readings never go back and, while no entry comes, never stand still, whatever the
+    wall clock does. Only this time expires a key.
+    """
+
+    __slots__ = ("_clock", "_seen_ms", "_seen_ns")
+
+    def __init__(self, clock: Clock, log_time_ms: int) -> None:
+        self._clock = clock
+        self._seen_ms = log_time_ms
+        self._seen_ns = clock.now_ns()
+
+    def observe(self, time_ms: int) -> None:
+        """Take note of an entry's time, the own proposals' included."""
+        now_ns = self._clock.now_ns()
+        if time_ms > self._seen_ms + (now_ns - self._seen_ns) // 1_000_000:
+            self._seen_ms = time_ms
+            self._seen_ns = now_ns
+
+    def now_ms(self) -> int:
+        """The time that an entry made now carries, in milliseconds since the epoch."""
+        elapsed_ms = (self._clock.now_ns() - self._seen_ns) // 1_000_000
+        return max(self._clock.wall_ms(), self._seen_ms + elapsed_ms)

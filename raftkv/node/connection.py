@@ -1,0 +1,531 @@
+"""One client's connection: bytes -> requests -> routes, replies in request order.
+
+Commands of one connection take effect in their order. A write goes to the group and the next
+command follows at once; a read behind such a write is placed behind it in the log. Whatever else
+must wait (for a leader, for the own writes, for a read index) holds the connection back: its
+further requests stay in the backlog.
+
+Knows no Raft: whether this node may serve is the group's to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import Enum
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Final, cast
+
+from raftkv.commands.session import Session
+from raftkv.commands.table import LOCAL, READ, WRITE, Awaited, CommandRefused, CommandSpec, Sliced, keys_of
+from raftkv.keyspace import ReadsDueKey
+from raftkv.node.pending import PendingBatch
+from raftkv.raft import ProposalDropped
+from raftkv.resp.parser import ProtocolError, RequestParser
+from raftkv.resp.pipeline import ReplyPipeline
+from raftkv.resp.replies import (
+    CROSS_SLOT,
+    Error,
+    Reply,
+    cluster_down,
+    encode,
+    encode_many,
+    moved,
+    try_again,
+    unknown_outcome,
+)
+from raftkv.slots import slot_of
+
+if TYPE_CHECKING:
+    from raftkv.node.clients import Clients
+
+log = logging.getLogger(__name__)
+
+#: Requests of one connection that wait or whose replies are owed; past it no more bytes are read.
+_REQUESTS_MAX: Final = 20_000
+#: Reply bytes that the socket takes before the connection counts as slow.
+_SLOW_BYTES: Final = 1 << 20
+
+_UNKNOWN = unknown_outcome("the write was proposed, but its outcome could not be learned in time")
+_TOO_MUCH_WAITING = try_again("too many writes are waiting for a majority, nothing was done")
+_NO_LEADER = cluster_down("no leader is known, nothing was done")
+_NOT_CONFIRMED = cluster_down("no majority confirmed in time that this node may answer reads")
+_EXPIRY_UNSETTLED = try_again("whether the key has expired could not be settled in time")
+_TOO_LARGE = Error("ERR command is larger than command-bytes-max, nothing was done")
+
+_TOO_MANY_CLIENTS = encode(Error("ERR max number of clients reached"), 2)
+
+
+class Hold(Enum):
+    """What a connection waits for before its next request is carried out."""
+
+    #: A leader that serves.
+    LEADER = "leader"
+    #: Proof that this node's state is recent enough.
+    READ = "read"
+    #: The connection's own writes.
+    OWN_WRITES = "own writes"
+    #: An entry whose time settles whether a key has expired.
+    LOG_TIME = "log time"
+    #: A long read, done in slices.
+    SLICES = "slices"
+    #: What a LOCAL command asked to be awaited, as WAIT its replicas.
+    AWAITED = "awaited"
+
+
+class Connection(asyncio.Protocol):
+    """A RESP connection; also the `ReplySink` of its writes."""
+
+    def __init__(self, clients: Clients, client_id: int) -> None:
+        self.client_id = client_id
+        self.session = Session(client_id, clients.node)
+        self._clients = clients
+        self._group = clients.group
+        self._resolve = clients.table.resolve
+        self._parser = RequestParser(limits=clients.parser_limits)
+        self._pipeline = ReplyPipeline()
+        self._transport: asyncio.Transport | None = None
+        self._backlog: deque[list[bytes]] = deque()
+        #: What made the rest of the incoming bytes meaningless.
+        self._garbage: ProtocolError | None = None
+        #: Replies that are next in order, not yet encoded.
+        self._answers: list[Reply] = []
+        self._hold: Hold | None = None
+        #: Counts holds, so that the end of an earlier one is told from that of the present one.
+        self._hold_number = 0
+        #: When the request at the head of the backlog began to wait; None: it doesn't.
+        self._waiting_since_ns: int | None = None
+        #: See `_process_first`.
+        self._is_confirmed = False
+        self._is_impatient = False
+        self._last_batch: PendingBatch | None = None
+        self._awaited: Awaited | None = None
+        self._is_reading_paused = False
+        self._is_slow = False
+
+    # -- the socket -------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of asyncio's
+        self._transport.set_write_buffer_limits(high=_SLOW_BYTES, low=_SLOW_BYTES // 4)
+        self.session.address = _address_text(transport.get_extra_info("peername"))
+        self.session.local_address = _address_text(transport.get_extra_info("sockname"))
+        self.session.created_ms = self.session.active_ms = self._clients.clock.wall_ms()
+        if not self._clients.add(self):
+            self._transport.write(_TOO_MANY_CLIENTS)
+            self._transport.close()
+            self._transport = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._transport = None
+        self._backlog.clear()
+        self._clients.remove(self)
+
+    def data_received(self, data: bytes) -> None:
+        now_ns = self._clients.clock.now_ns()  # after the bytes were read: see Group.has_lease
+        if self._garbage is not None or self.session.is_closing:
+            return
+        try:
+            self._parser.feed(data)
+            self._backlog.extend(self._parser.drain())
+        except ProtocolError as garbage:
+            self._garbage = garbage
+        if self._hold is None:
+            self._process(now_ns)
+        self._throttle()
+
+    def pause_writing(self) -> None:
+        self._is_slow = True
+        self._throttle()
+
+    def resume_writing(self) -> None:
+        self._is_slow = False
+        self._throttle()
+
+    def close(self) -> None:
+        """Close once what is written so far has left."""
+        if self._transport is not None:
+            self._transport.close()
+
+    # -- ReplySink --------------------------------------------------------------------------
+
+    def settle(self, first_slot: int, replies: Sequence[Reply | Sliced]) -> None:
+        """Take replies and send all that is next in order."""
+        if self._transport is None:
+            return
+        plain: list[Reply] = []
+        for position, reply in enumerate(replies):
+            if isinstance(reply, Sliced):
+                self._pipeline.fill_run(first_slot, encode_many(plain, self.session.protocol))
+                self._group.run_sliced(reply, partial(self._settle_one, first_slot + position))
+                self.settle(first_slot + position + 1, replies[position + 1 :])
+                return
+            plain.append(reply)
+        self._pipeline.fill_run(first_slot, encode_many(plain, self.session.protocol))
+        self._send()
+
+    def _settle_one(self, slot: int, reply: Reply) -> None:
+        self.settle(slot, [reply])
+
+    def refuse(self, first_slot: int, commands: list[list[bytes]]) -> None:
+        """Answer commands that were not done and never will be."""
+        self.settle(first_slot, [self._refusal_of(args) for args in commands])
+
+    def lose_track(self, first_slot: int, count: int) -> None:
+        """Answer commands whose outcome nobody knows."""
+        self.settle(first_slot, [_UNKNOWN] * count)
+
+    def _refusal_of(self, args: list[bytes]) -> Error:
+        """The definite error that fits now: where to go, or why not."""
+        leader = self._clients.other_leader()
+        if leader is not None:
+            keys = keys_of(self._resolve(args), args)
+            return moved(slot_of(keys[0]) if keys else 0, leader.host, leader.port)
+        if self._group.is_leader:
+            return _TOO_MUCH_WAITING
+        return _NO_LEADER
+
+    # -- carrying out -----------------------------------------------------------------------
+
+    def _process(self, now_ns: int) -> None:
+        """Carry out the backlog, up to the first request that has to wait.
+
+        Writes in a row, the bulk of a busy connection's requests, go to the group in one piece.
+        """
+        backlog = self._backlog
+        resolve = self._resolve
+        is_serving = self._group.is_serving
+        writes: list[list[bytes]] = []
+        while backlog and self._hold is None and not self.session.is_closing:
+            args = backlog.popleft()
+            try:
+                spec = resolve(args)
+            except CommandRefused as refused:
+                self._submit(writes)
+                writes = []
+                self._answer(refused.reply)
+                continue
+            keys = spec.keys
+            if spec.route is WRITE and is_serving and (keys.first == keys.last or not _crosses(spec, args)):
+                writes.append(args)
+                continue
+            self._submit(writes)
+            writes = []
+            self._carry_out(spec, args, now_ns)
+        self._submit(writes)
+        self._refuse_garbage()
+        self._send()
+
+    def _process_first(self, count: int, *, is_confirmed: bool, is_impatient: bool) -> None:
+        """Carry out the first `count` requests of the backlog under a condition that holds for them alone.
+
+        `is_confirmed`: the state as applied now is recent enough for reads; `is_impatient`: what
+        would have to wait is refused instead.
+        """
+        now_ns = self._clients.clock.now_ns()
+        self._is_confirmed, self._is_impatient = is_confirmed, is_impatient
+        while count and self._backlog and self._hold is None and not self.session.is_closing:
+            args = self._backlog.popleft()
+            count -= 1
+            try:
+                spec = self._resolve(args)
+            except CommandRefused as refused:
+                self._answer(refused.reply)
+                continue
+            self._carry_out(spec, args, now_ns)
+        self._is_confirmed = self._is_impatient = False
+        if self._hold is None:
+            self._process(now_ns)
+        else:
+            self._send()
+        self._throttle()
+
+    def _carry_out(self, spec: CommandSpec, args: list[bytes], now_ns: int) -> None:
+        if spec.route is LOCAL:
+            self._carry_out_local(spec, args)
+        elif _crosses(spec, args):
+            self._answer(CROSS_SLOT)
+        elif spec.route is READ:
+            self._carry_out_read(spec, args, now_ns)
+        elif self._group.is_serving:
+            self._submit([args])
+        else:
+            self._redirect(args)
+
+    def _carry_out_read(self, spec: CommandSpec, args: list[bytes], now_ns: int) -> None:
+        """Read at once under the lease, at its place behind own writes, or after a read index."""
+        group = self._group
+        if not (group.is_leader or self.session.is_readonly or spec.keys.first == 0):
+            self._redirect(args)
+            return
+        has_lease = group.has_lease(now_ns)
+        behind = self._unsettled_batch()
+        if behind is not None:
+            if has_lease:
+                slot = self._reserve(1)
+                group.place_read(self, slot, behind=behind, spec=spec, args=args, db=self.session.db)
+            else:
+                behind.on_settled.append(self._wait(Hold.OWN_WRITES, args))
+        elif self._is_confirmed or (has_lease and group.is_caught_up):
+            self._read_now(spec, args)
+        elif self._is_impatient:
+            self._answer(_NOT_CONFIRMED)
+        elif has_lease:
+            group.reads.join_at(group.commit_index, self._reader(args))
+        else:
+            group.join_reads(self._reader(args))
+
+    def _read_now(self, spec: CommandSpec, args: list[bytes]) -> None:
+        try:
+            reply = self._group.read(spec, args, db=self.session.db)
+        except ReadsDueKey:
+            if self._is_impatient:
+                self._answer(_EXPIRY_UNSETTLED)
+            else:
+                self._group.on_next_entry(self._wait(Hold.LOG_TIME, args))
+            return
+        self._answer_or_wait(args, reply)
+
+    def _carry_out_local(self, spec: CommandSpec, args: list[bytes]) -> None:
+        """Run a LOCAL command, once the writes before it have taken effect."""
+        behind = self._unsettled_batch()
+        if behind is not None:
+            behind.on_settled.append(self._wait(Hold.OWN_WRITES, args))
+            return
+        self._flush_answers()  # HELLO changes the protocol for what comes after it
+        try:
+            outcome = spec.handler(self.session, args)
+        except Exception:  # a defect, but this connection's alone
+            log.exception("command %s failed", spec.name.decode())
+            outcome = Error(f"ERR internal error in '{spec.name.decode()}'")
+        self._answer_or_wait(args, outcome)
+
+    def _answer_or_wait(self, args: list[bytes], outcome: Reply | Sliced | Awaited) -> None:
+        """Answer now, or hold the connection until the answer is there."""
+        if isinstance(outcome, Sliced):
+            end = self._wait(Hold.SLICES, args)
+            self._group.run_sliced(outcome, partial(self._answer_held, end, self._hold_number))
+        elif isinstance(outcome, Awaited):
+            reply = outcome.look()
+            if reply is not None:
+                self._answer(reply)
+            else:
+                self._wait(Hold.AWAITED, args)
+                self._awaited = outcome
+        else:
+            self._answer(outcome)
+
+    def _answer_held(self, end: Callable[[], None], hold_number: int, reply: Reply) -> None:
+        """Answer the request that is held, and end its hold."""
+        if self._is_held(hold_number):
+            self._backlog.popleft()
+            self._answer(reply)
+            end()
+
+    def _look_at_awaited(self, waited_ms: int) -> None:
+        awaited = self._awaited
+        assert awaited is not None, "a connection that awaits knows what"
+        reply = awaited.look()
+        if reply is None and 0 < awaited.timeout_ms <= waited_ms:
+            reply = awaited.at_last()
+        if reply is not None:
+            self._awaited = None
+            number = self._hold_number
+            self._answer_held(partial(self._resume, number), number, reply)
+
+    def _redirect(self, args: list[bytes]) -> None:
+        """Send the client to the leader, or wait until there is one."""
+        if self._is_impatient or self._clients.other_leader() is not None:
+            self._answer(self._refusal_of(args))
+        else:
+            self._wait(Hold.LEADER, args)
+
+    def _submit(self, writes: list[list[bytes]]) -> None:
+        """Hand write commands to the group, in as few pieces as the size of an entry allows."""
+        if not writes:
+            return
+        self._waiting_since_ns = None
+        size_bytes = _size_of(writes)
+        if size_bytes > self._clients.config.batch_bytes_max and len(writes) > 1:
+            for args in writes:
+                self._submit([args])
+            return
+        if size_bytes > self._clients.config.command_bytes_max:
+            self._answer(_TOO_LARGE)
+            return
+        slot = self._reserve(len(writes))
+        try:
+            self._last_batch = self._group.submit(
+                self, slot, db=self.session.db, commands=writes, size_bytes=size_bytes
+            )
+        except ProposalDropped:
+            self.refuse(slot, writes)
+
+    def _unsettled_batch(self) -> PendingBatch | None:
+        """The batch of this connection's newest write, unless its replies are out."""
+        batch = self._last_batch
+        if batch is not None and batch.is_settled:
+            if batch.entry_id is not None:
+                self.session.last_write_index = batch.entry_id.index
+            batch = self._last_batch = None
+        return batch
+
+    # -- waiting ----------------------------------------------------------------------------
+
+    def _wait(self, hold: Hold, args: list[bytes]) -> Callable[[], None]:
+        """Put a request back and hold it; what is given ends this hold."""
+        if self._waiting_since_ns is None:
+            self._waiting_since_ns = self._clients.clock.now_ns()
+        self._backlog.appendleft(args)
+        self._hold = hold
+        self._hold_number += 1
+        self._clients.hold(self)
+        return partial(self._resume, self._hold_number)
+
+    def _is_held(self, hold_number: int) -> bool:
+        return self._hold is not None and self._hold_number == hold_number and self._transport is not None
+
+    def _release(self) -> None:
+        self._hold = None
+        self._clients.release(self)
+
+    def _resume(self, hold_number: int) -> None:
+        """Go on, unless that hold has ended in another way."""
+        if self._is_held(hold_number):
+            self._release()
+            self._process(self._clients.clock.now_ns())
+            self._throttle()
+
+    def _reader(self, args: list[bytes]) -> _HeldRead:
+        self._wait(Hold.READ, args)
+        return _HeldRead(self, self._hold_number, len(self._backlog))
+
+    def on_read_confirmed(self, hold_number: int, count: int) -> None:
+        """The first `count` requests of the backlog may read the state as it is."""
+        if self._is_held(hold_number):
+            self._release()
+            self._process_first(count, is_confirmed=True, is_impatient=False)
+
+    def on_read_refused(self, hold_number: int) -> None:
+        """Nobody confirmed the reads: wait until there is a leader who may."""
+        if self._is_held(hold_number):
+            self._hold = Hold.LEADER
+
+    def on_tick(self, now_ns: int) -> None:
+        """Look whether what a held connection waits for has come, or won't in time."""
+        assert self._waiting_since_ns is not None, "a held connection knows since when it waits"
+        waited_ms = (now_ns - self._waiting_since_ns) // 1_000_000
+        config = self._clients.config
+        if self._hold is Hold.LEADER:
+            if self._group.is_serving or self._clients.other_leader() is not None:
+                self._resume(self._hold_number)
+            elif waited_ms > config.leader_wait_ms:
+                self._give_up()
+        elif self._hold in (Hold.READ, Hold.LOG_TIME) and waited_ms > config.request_timeout_ms:
+            self._give_up()
+        elif self._hold is Hold.AWAITED:
+            self._look_at_awaited(waited_ms)
+
+    def _give_up(self) -> None:
+        """Refuse all that waits, as far as it has to wait."""
+        self._release()
+        self._process_first(len(self._backlog), is_confirmed=False, is_impatient=True)
+
+    # -- replies and flow -------------------------------------------------------------------
+
+    def _answer(self, reply: Reply) -> None:
+        """Give the next request in order its reply."""
+        self._waiting_since_ns = None
+        self._answers.append(reply)
+
+    def _flush_answers(self) -> None:
+        if self._answers:
+            answers, self._answers = self._answers, []
+            first = self._pipeline.reserve(len(answers))
+            self._pipeline.fill_run(first, encode_many(answers, self.session.protocol))
+
+    def _reserve(self, count: int) -> int:
+        """Slots for replies that come later."""
+        self._flush_answers()
+        return self._pipeline.reserve(count)
+
+    def _send(self) -> None:
+        """Write all replies that are next in order."""
+        self._flush_answers()
+        transport = self._transport
+        if transport is None:
+            return
+        data = self._pipeline.take()
+        if data:
+            transport.write(data)
+            if (
+                self._is_slow
+                and transport.get_write_buffer_size() > self._clients.config.output_buffer_bytes_max
+            ):
+                log.warning("client %s reads too slowly, closed", self.session.address)
+                transport.abort()
+        if self.session.is_closing and not self._pipeline.pending:
+            transport.close()
+
+    def _refuse_garbage(self) -> None:
+        """Answer what no client may send, after the requests before it, and close (setProtocolError)."""
+        if self._garbage is not None and self._hold is None and not self._backlog:
+            self._answer(Error(str(self._garbage)))
+            self._garbage = None
+            self.session.is_closing = True
+
+    def _throttle(self) -> None:
+        """Read no further bytes while too much waits here or the client does not take its replies."""
+        transport = self._transport
+        if transport is None:
+            return
+        waiting = len(self._backlog) + self._pipeline.pending
+        is_full = self._is_slow or waiting > (
+            _REQUESTS_MAX // 2 if self._is_reading_paused else _REQUESTS_MAX
+        )
+        if is_full is not self._is_reading_paused:
+            self._is_reading_paused = is_full
+            if is_full:
+                transport.pause_reading()
+            else:
+                transport.resume_reading()
+
+
+class _HeldRead:
+    """The `Reader` of one hold of one connection."""
+
+    __slots__ = ("_connection", "_count", "_hold_number")
+
+    def __init__(self, connection: Connection, hold_number: int, count: int) -> None:
+        self._connection = connection
+        self._hold_number = hold_number
+        self._count = count
+
+    def on_read_confirmed(self) -> None:
+        self._connection.on_read_confirmed(self._hold_number, self._count)
+
+    def on_read_refused(self) -> None:
+        self._connection.on_read_refused(self._hold_number)
+
+
+def _address_text(address: tuple[str, int] | None) -> str:
+    """An address as CLIENT LIST shows it."""
+    if address is None:
+        return ""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _crosses(spec: CommandSpec, args: list[bytes]) -> bool:
+    """Whether the command's keys are of several slots."""
+    keys = spec.keys
+    return keys.first != keys.last and len({slot_of(key) for key in keys_of(spec, args)}) > 1
+
+
+def _size_of(commands: list[list[bytes]]) -> int:
+    """Bytes of the arguments of all commands, with a little for each."""
+    return sum(map(len, chain.from_iterable(commands))) + 8 * len(commands)

@@ -1,0 +1,538 @@
+"""Drives one Raft group on this node: Ready -> send, persist, apply, reply.
+
+All that happens between two waits of the event loop is one turn: clients' commands gather,
+peers' messages are stepped, and the turn that follows carries everything out at once. Knows no
+sockets and no Redis syntax: connections are `ReplySink`s and `Reader`s, peers are behind `Links`.
+
+Invariants:
+* What a Ready promises in `messages_after_persist` leaves only after an fsync that began after the
+  Ready was written.
+* Replies leave only after the rows of their entry are in the store.
+* Entries are applied in order, and only those that the own log has synced (the core sees to it).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from raftkv.commands.table import CommandSpec, Sliced
+from raftkv.config import Config
+from raftkv.machine import Batch, Machine, PlacedRead, decode_batch, encode_batch
+from raftkv.node.clock import Clock, LogClock
+from raftkv.node.pending import Gatherer, Pending, PendingBatch, ReplySink, WaitingRead
+from raftkv.node.reads import Reader, ReadQueue
+from raftkv.raft import (
+    COMMAND,
+    LEADER,
+    Entry,
+    EntryId,
+    HardState,
+    Message,
+    NotLeader,
+    ProposalDropped,
+    RaftCore,
+    Ready,
+    Role,
+)
+from raftkv.resp.replies import Reply
+from raftkv.storage.errors import WriteStalled
+
+log = logging.getLogger(__name__)
+
+#: Commands that remove due keys, in one entry.
+_EXPIRED_COUNT_MAX = 1000
+
+
+class Links(Protocol):
+    """The way to the peers."""
+
+    def send(self, to: int, group_id: int, messages: list[Message]) -> None:
+        """Queue messages; never blocks, may lose them."""
+
+    def flush(self) -> None:
+        """Write what was queued in this turn."""
+
+
+class DurableLog(Protocol):
+    """The group's log on disk."""
+
+    def append(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
+        """Write, not yet durably; cuts the log from the first entry's index on."""
+
+
+@dataclass(slots=True)
+class _Unsynced:
+    """What waits for an fsync."""
+
+    ticket: int
+    #: The last entry written with it, if any.
+    last: EntryId | None
+    messages: list[Message]
+
+
+@dataclass(slots=True)
+class _Settlement:
+    """A batch that was applied or overtaken, and what its clients will hear."""
+
+    batch: PendingBatch
+    #: None: the log has another entry in its place.
+    replies: list[Reply] | None
+
+
+class Group:
+    """One Raft group: its core, its log, its state machine and the clients who wait for it."""
+
+    def __init__(
+        self,
+        *,
+        group_id: int,
+        config: Config,
+        core: RaftCore,
+        durable_log: DurableLog,
+        machine: Machine,
+        links: Links,
+        clock: Clock,
+        request_sync: Callable[[int], None],
+        request_flush: Callable[[], None],
+        call_soon: Callable[[Callable[[], None]], object],
+        call_later: Callable[[float, Callable[[], None]], object],
+        on_leader: Callable[[int], None],
+    ) -> None:
+        """Take over the parts.
+
+        `request_sync(ticket)` asks for an fsync of the log, answered by `on_synced`;
+        `request_flush()` for a flush of the state to disk, off the loop; `on_leader(node id)` is told
+        whenever another node, or nobody, leads.
+        """
+        self.group_id = group_id
+        self.core = core
+        self.machine = machine
+        self.clock = clock
+        self.log_clock = LogClock(clock, machine.log_time_ms)
+        #: Replaced as a whole when a setting changes.
+        self.config = config
+        self._log = durable_log
+        self._links = links
+        self._request_sync = request_sync
+        self._request_flush = request_flush
+        self._call_soon = call_soon
+        self._call_later = call_later
+        self._on_leader = on_leader
+        self._transition = (core.role, core.current_term, core.leader_id)
+        self._gatherer = Gatherer(config.batch_bytes_max)
+        self._pending = Pending()
+        self.reads = ReadQueue(core, retry_ns=2 * config.heartbeat_interval_ms * 1_000_000)
+        #: Indexes of own proposals that are not committed yet, ascending.
+        self._in_flight: deque[int] = deque()
+        self._proposed_ns = 0
+        self._ticket = 0
+        self._unsynced: deque[_Unsynced] = deque()
+        self._to_apply: deque[Entry] = deque()
+        self._settlements: list[_Settlement] = []
+        #: Replies of placed reads, held back until the rows of their entry are stored.
+        self._placed: list[tuple[ReplySink, int, Reply | Sliced]] = []
+        #: index -> reads to run once that entry is applied.
+        self._reads_at: dict[int, list[WaitingRead]] = {}
+        self._on_next_entry: list[Callable[[], None]] = []
+        self._slices: deque[tuple[Sliced, Iterator[None], Callable[[Reply], None]]] = deque()
+        self._commands_since_flush = 0
+        self._is_stalled = False
+        self._is_turn_scheduled = False
+        self._is_timer_set = False
+        self._is_expiry_wanted = False
+        self._expiry_index = 0
+
+    # -- what connections ask ---------------------------------------------------------------
+
+    @property
+    def is_leader(self) -> bool:
+        """This node believes that it leads; it may have been deposed without knowing."""
+        return self.core.role is LEADER
+
+    @property
+    def leader_id(self) -> int:
+        """Who leads, as far as this node knows; NOBODY when it doesn't."""
+        return self.core.leader_id
+
+    @property
+    def is_serving(self) -> bool:
+        """This node leads and has applied the empty entry that began its term (Raft §8)."""
+        return self.core.is_serving
+
+    def has_lease(self, now_ns: int) -> bool:
+        """Whether reads may be answered here as of `now_ns`, sampled after their bytes were read."""
+        return not self._is_stalled and self.core.lease_is_valid(now_ns)
+
+    @property
+    def commit_index(self) -> int:
+        """The newest index that is known to be committed."""
+        return self.core.commit_index
+
+    def join_reads(self, reader: Reader) -> None:
+        """Confirm a read by ReadIndex: asked at the end of this turn, one request for all who joined."""
+        self.reads.join(reader)
+        self.wake()
+
+    @property
+    def is_caught_up(self) -> bool:
+        """All that is known to be committed is applied, and its rows are stored."""
+        return not self._is_stalled and self.core.last_applied >= self.core.commit_index
+
+    def submit(
+        self, sink: ReplySink, first_slot: int, *, db: int, commands: list[list[bytes]], size_bytes: int
+    ) -> PendingBatch:
+        """Take one client's consecutive write commands, to be proposed with the next entry.
+
+        Raises `ProposalDropped` when too much is waiting already: nothing was taken.
+        """
+        if self._gatherer.size_bytes + size_bytes > self.config.uncommitted_bytes_max:
+            raise ProposalDropped("too much is waiting for the log")
+        self.wake()
+        deadline_ns = self.clock.now_ns() + self.config.request_timeout_ms * 1_000_000
+        return self._gatherer.add(
+            sink, first_slot, db=db, commands=commands, size_bytes=size_bytes, deadline_ns=deadline_ns
+        )
+
+    def read(self, spec: CommandSpec, args: list[bytes], *, db: int) -> Reply | Sliced:
+        """Run a READ command on the state as it is. Raises `ReadsDueKey`."""
+        return self.machine.read(spec, args, db=db, clock_ms=self.log_clock.now_ms())
+
+    def place_read(
+        self,
+        sink: ReplySink,
+        slot: int,
+        *,
+        behind: PendingBatch,
+        spec: CommandSpec,
+        args: list[bytes],
+        db: int,
+    ) -> None:
+        """Run a READ command right behind its own connection's writes in `behind`, not yet applied.
+
+        The caller holds the lease. What is committed by now is reflected too: a follower may have
+        shown it to somebody already.
+        """
+
+        read = WaitingRead(sink, slot, db, spec, args, behind.deadline_ns, behind.count)
+        commit_index = self.core.commit_index
+        if behind.entry_id is not None and behind.entry_id.index < commit_index:
+            self._reads_at.setdefault(commit_index, []).append(read)
+        else:
+            behind.placed_reads.append(read)
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether any client's write waits for its reply."""
+        return len(self._gatherer) > 0 or len(self._pending) > 0
+
+    def hand_over(self) -> int:
+        """As the leader, begin to hand over to the follower that has most of the log; give its id."""
+        now_ns = self.clock.now_ns()
+        peers = self.core.status(now_ns).peers
+        successor = max(peers, key=lambda peer: (peer.heard_ms_ago is not None, peer.match_index))
+        self.core.transfer_leadership(successor.node_id, now_ns)
+        self.wake()
+        return successor.node_id
+
+    def request_leadership(self) -> None:
+        """Ask the leader to hand over to this node; nothing tells whether it will."""
+        self.core.request_leadership(self.clock.now_ns())
+        self.wake()
+
+    def on_next_entry(self, callback: Callable[[], None]) -> None:
+        """Call back once, after the next entries are applied; sees to it that one comes soon."""
+        self._on_next_entry.append(callback)
+        self._is_expiry_wanted = True
+        self.wake()
+
+    def run_sliced(self, sliced: Sliced, done: Callable[[Reply], None]) -> None:
+        """Run a long read a few milliseconds per turn; `done` gets its reply."""
+        self._slices.append((sliced, sliced.steps(), done))
+        self.wake()
+
+    # -- what the outside reports -----------------------------------------------------------
+
+    def on_messages(self, messages: list[Message]) -> None:
+        """Step peers' messages. Raises `ProtocolError` for what no correct peer sends."""
+        now_ns = self.clock.now_ns()
+        self.wake()
+        for message in messages:
+            self.core.step(message, now_ns)
+
+    def on_synced(self, ticket: int) -> None:
+        """An fsync ended that began after `ticket` was requested."""
+        unsynced = self._unsynced
+        last = None
+        while unsynced and unsynced[0].ticket <= ticket:
+            done = unsynced.popleft()
+            last = done.last or last
+            self._send(done.messages)
+        if last is not None:
+            self.core.persisted(last)
+        self.wake()
+
+    def on_tick(self) -> None:
+        """Let time pass; every ten milliseconds or so."""
+        now_ns = self.clock.now_ns()
+        self.core.tick(now_ns)
+        for batch in self._gatherer.pop_overdue(now_ns):
+            batch.refuse()
+        for batch in self._pending.pop_overdue(now_ns):
+            batch.lose_track()
+        self._refuse_overdue_reads(now_ns)
+        self.reads.ask_again(now_ns)
+        self._is_expiry_wanted = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Have a turn before the loop waits again."""
+        if not self._is_turn_scheduled:
+            self._is_turn_scheduled = True
+            self._call_soon(self._turn)
+
+    # -- one turn ---------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        self._is_turn_scheduled = False
+        if self._is_expiry_wanted:
+            self._is_expiry_wanted = False
+            self._maybe_expire()
+        self.reads.ask(self.clock.now_ns())
+        self._advance()
+        self._apply()
+        if self._slices:
+            self._run_slice()
+        self._advance()
+        self._links.flush()
+        transition = (self.core.role, self.core.current_term, self.core.leader_id)
+        if transition != self._transition:
+            self._note_transition(transition)
+
+    def _note_transition(self, transition: tuple[Role, int, int]) -> None:
+        core = self.core
+        log.info(
+            "group %d: %s in term %d, leader %s, last index %d, committed %d",
+            self.group_id,
+            core.role.name.lower().replace("_", "-"),
+            core.current_term,
+            core.leader_id or "unknown",
+            core.last_index,
+            core.commit_index,
+        )
+        if core.leader_id != self._transition[2]:
+            self._on_leader(core.leader_id)
+        self._transition = transition
+
+    def _advance(self) -> None:
+        """Propose what may be proposed and carry out every Ready."""
+        core = self.core
+        while True:
+            self._maybe_propose()
+            if not core.has_ready():
+                return
+            self._carry_out(core.ready())
+
+    def _maybe_propose(self) -> None:
+        """Propose gathered batches: at once when none is in flight, else one per `gather_ms`.
+
+        While one is in flight the next gathers commands, which is what makes batches large on a
+        fast network; on a slow one several are in flight.
+        """
+        in_flight = self._in_flight
+        commit_index = self.core.commit_index
+        while in_flight and in_flight[0] <= commit_index:
+            in_flight.popleft()
+        config = self.config
+        while len(self._gatherer):
+            now_ns = self.clock.now_ns()
+            if in_flight and self.is_leader:
+                wait_ns = self._proposed_ns + int(config.gather_ms * 1_000_000) - now_ns
+                if len(in_flight) >= config.batches_in_flight_max:
+                    return
+                if wait_ns > 0:
+                    self._wake_in(wait_ns)
+                    return
+            self._proposed_ns = now_ns
+            self._propose(self._gatherer.pop())
+
+    def _wake_in(self, wait_ns: int) -> None:
+        if not self._is_timer_set:
+            self._is_timer_set = True
+            self._call_later(wait_ns / 1e9, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._is_timer_set = False
+        self.wake()
+
+    def _propose(self, pending: PendingBatch) -> None:
+        time_ms = self.log_clock.now_ms()
+        pending.batch = Batch(time_ms, pending.runs)
+        try:
+            entry_id = self.core.propose(encode_batch(pending.batch))
+        except (NotLeader, ProposalDropped):
+            pending.refuse()
+            return
+        self.log_clock.observe(time_ms)
+        pending.entry_id = entry_id
+        self._pending.add(pending)
+        self._in_flight.append(entry_id.index)
+
+    def _carry_out(self, ready: Ready) -> None:
+        if ready.hard_state is not None or ready.entries:
+            self._log.append(ready.hard_state, ready.entries)
+            self._ticket += 1
+            last = EntryId(ready.entries[-1].term, ready.entries[-1].index) if ready.entries else None
+            self._unsynced.append(_Unsynced(self._ticket, last, ready.messages_after_persist))
+            self._send(ready.messages)
+            self._request_sync(self._ticket)
+        else:
+            self._send(ready.messages)
+            self._hold_back(ready.messages_after_persist)
+        if ready.read_states:
+            self.reads.on_read_states(ready.read_states)
+        self._to_apply.extend(ready.committed_entries)
+
+    def _hold_back(self, messages: list[Message]) -> None:
+        """Send messages once all that is written by now is durable."""
+        if self._unsynced:
+            self._unsynced[-1].messages.extend(messages)
+        else:
+            self._send(messages)
+
+    def _send(self, messages: list[Message]) -> None:
+        for message in messages:
+            self._links.send(message.to, self.group_id, [message])
+
+    # -- applying ---------------------------------------------------------------------------
+
+    def _apply(self) -> None:
+        """Apply committed entries for at most a slice of time, store their rows, then reply."""
+        if self._is_stalled or self._to_apply:
+            if self._is_stalled or self.machine.is_write_stopped():
+                self._is_stalled = True
+                if not self._retry_store():
+                    return
+            end_ns = self.clock.now_ns() + self.config.slice_ms * 1_000_000
+            while self._to_apply:
+                self._apply_one(self._to_apply.popleft())
+                if self.clock.now_ns() > end_ns:
+                    self.wake()
+                    break
+            if not self._store():
+                return
+            self._settle()
+        self.reads.release(self.core.last_applied)
+
+    def _apply_one(self, entry: Entry) -> None:
+        entry_id = EntryId(entry.term, entry.index)
+        applied = None
+        for batch in self._pending.pop(entry.index):
+            if batch.entry_id == entry_id:
+                applied = batch
+            else:
+                self._settlements.append(_Settlement(batch, None))
+        if entry.kind is COMMAND:
+            replies = self._apply_batch(entry_id, applied, entry.payload)
+            if applied is not None:
+                self._settlements.append(_Settlement(applied, replies))
+        else:
+            self.machine.apply_empty(entry_id)
+        for read in self._reads_at.pop(entry.index, ()):
+            self._run_placed(read)
+
+    def _apply_batch(self, entry_id: EntryId, pending: PendingBatch | None, payload: bytes) -> list[Reply]:
+        if pending is None or pending.batch is None:
+            batch = decode_batch(payload)
+            replies = self.machine.apply(entry_id, batch)
+        else:
+            batch = pending.batch
+            reads = [PlacedRead(read.after, partial(self._run_placed, read)) for read in pending.placed_reads]
+            replies = self.machine.apply(entry_id, batch, reads)
+        self._commands_since_flush += len(replies)
+        return replies
+
+    def _run_placed(self, read: WaitingRead) -> None:
+        """Run a read between two writes, by the time of the entry that it stands in."""
+        reply = self.machine.read(read.spec, read.args, db=read.db, clock_ms=self.machine.log_time_ms)
+        self._placed.append((read.sink, read.slot, reply))
+
+    def _refuse_overdue_reads(self, now_ns: int) -> None:
+        for index, reads in list(self._reads_at.items()):
+            if reads[0].deadline_ns <= now_ns:
+                del self._reads_at[index]
+                for read in reads:
+                    read.refuse()
+
+    def _store(self) -> bool:
+        """Store the rows of what was applied; False when the store must be let recover first."""
+        try:
+            self.machine.commit()
+        except WriteStalled:
+            log.warning("state: writes are stalled, applying is paused at index %d", self.core.last_applied)
+            self._is_stalled = True
+            return False
+        self._is_stalled = False
+        self.core.applied(self.machine.applied_index)
+        self.log_clock.observe(self.machine.log_time_ms)
+        if self._commands_since_flush >= self.config.flush_commands_max:
+            self._commands_since_flush = 0
+            self._request_flush()
+        return True
+
+    def _retry_store(self) -> bool:
+        """Go on after a stall, if it is over; the next tick tries again otherwise."""
+        if self.machine.is_write_stopped() or not self._store():
+            return False
+        self._settle()
+        return True
+
+    def _settle(self) -> None:
+        """Hand out the replies of entries whose rows are stored."""
+        settlements, self._settlements = self._settlements, []
+        placed, self._placed = self._placed, []
+        for sink, slot, reply in placed:
+            sink.settle(slot, [reply])
+        for settlement in settlements:
+            if settlement.replies is None:
+                settlement.batch.refuse()
+            elif not settlement.batch.is_settled:
+                settlement.batch.settle(settlement.replies)
+        callbacks, self._on_next_entry = self._on_next_entry, []
+        for callback in callbacks:
+            callback()
+
+    # -- work beside the log ----------------------------------------------------------------
+
+    def _maybe_expire(self) -> None:
+        """As the leader, propose the removal of due keys; one such entry is under way at most."""
+        if not self.is_serving or self._is_stalled or self._expiry_index > self.core.last_applied:
+            return
+        time_ms = self.log_clock.now_ms()
+        commands = self.machine.expiry_commands(time_ms, _EXPIRED_COUNT_MAX)
+        if not commands:
+            return
+        try:
+            entry_id = self.core.propose(encode_batch(Batch(time_ms, commands)))
+        except (NotLeader, ProposalDropped):
+            return
+        self.log_clock.observe(time_ms)
+        self._expiry_index = entry_id.index
+
+    def _run_slice(self) -> None:
+        """Give the oldest long read a slice of time."""
+        sliced, steps, done = self._slices[0]
+        end_ns = self.clock.now_ns() + self.config.slice_ms * 1_000_000
+        for _ in steps:
+            if self.clock.now_ns() > end_ns:
+                self._slices.rotate(-1)
+                break
+        else:
+            self._slices.popleft()
+            done(sliced.result)
+        if self._slices:
+            self.wake()

@@ -1,0 +1,342 @@
+"""One process: its data directory, its listeners, the Raft group that it hosts, from start to stop.
+
+Wires the parts and owns their lifetimes; decides nothing. A defect or a failed disk ends the process
+at once: what can't be sure must not go on answering.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from raftkv import __version__
+from raftkv.commands import build_table
+from raftkv.config import Config
+from raftkv.machine import Machine
+from raftkv.node.bootstrap import form_cluster, open_identity
+from raftkv.node.clients import Clients
+from raftkv.node.clock import Clock
+from raftkv.node.group import Group
+from raftkv.node.view import View
+from raftkv.raft import EntryId, Message, ProtocolError, RaftCore
+from raftkv.runtime_settings import RuntimeSettings
+from raftkv.storage import (
+    SWITCH_INTERVAL_SECONDS,
+    DataDir,
+    DataDirRefused,
+    Flusher,
+    GroupLog,
+    KvStore,
+    LogCorrupted,
+    LogStore,
+    StorageFailure,
+    SyncWriter,
+)
+from raftkv.transport import Transport, TransportLimits
+
+log = logging.getLogger(__name__)
+
+#: The one group of today; it owns all slots.
+GROUP_ID = 0
+#: Seconds between two ticks.
+_TICK_SECONDS = 0.01
+#: Seconds between two looks at the size of the log.
+_LOG_SIZE_SECONDS = 10.0
+#: Seconds that a leader gives its followers to take over before it stops anyway.
+_HANDOVER_SECONDS = 2.0
+#: Seconds that clients' pending writes get to settle on the way out.
+_SETTLE_SECONDS = 1.0
+#: Slack on top of the largest command: the entry's and the frame's own bytes.
+_FRAME_SLACK_BYTES = 1 << 20
+
+
+def run_node(config: Config) -> int:
+    """Run one node until it is told to stop; give the process's exit code (0: it stopped cleanly)."""
+    logging.basicConfig(
+        level=config.log_level.upper(),
+        format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
+            return runner.run(Node(config).run())
+    except (StorageFailure, DataDirRefused) as failure:
+        log.critical("node %d: stopped: %s", config.node_id, failure)
+    except OSError as failure:
+        log.critical("node %d: can't start: %s", config.node_id, failure)
+    return 1
+
+
+def _loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop]:
+    if config.loop == "asyncio":
+        return asyncio.new_event_loop
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+class Node:
+    """One node from start to stop; `run` is called once."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._clock = Clock()
+        # Unpredictable: nonces and election timeouts of two nodes, or of two lives, must differ.
+        self._random = random.Random(os.urandom(32))
+        self._settings = RuntimeSettings(config, on_change=self._on_settings)
+        self._stop = asyncio.Event()
+        self._group: Group | None = None
+        self._clients: Clients | None = None
+        self._log_bytes_warned = 0
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT. Raises DataDirRefused, StorageFailure, OSError."""
+        config = self._config
+        log.info("node %d: raftkv %s starts, data in %s", config.node_id, __version__, config.data_dir)
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signal_number, self._stop.set)
+        async with AsyncExitStack() as stack:
+            await self._serve(stack)
+        log.info("node %d: stopped", config.node_id)
+        return 0
+
+    async def _serve(self, stack: AsyncExitStack) -> None:
+        config = self._config
+        data_dir = DataDir.open(Path(config.data_dir), config.node_id)
+        stack.callback(data_dir.close)
+        members = tuple((member.node_id, member.peer_address) for member in config.members)
+        nonce = os.urandom(16)
+        identity = open_identity(data_dir, node_id=config.node_id, members=members, nonce=nonce)
+        # Once the cluster is formed its log and state exist: one that is missing was lost.
+        is_new = identity.cluster_id is None
+        log_store = LogStore(data_dir.log_path, create=is_new)
+        stack.callback(log_store.close)
+        kv_store = KvStore(data_dir.state_path, create=is_new)
+        stack.callback(kv_store.close)
+        transport = self._make_transport()
+        await transport.listen()
+        stack.push_async_callback(transport.close)
+        forming = form_cluster(
+            data_dir, transport, node_id=config.node_id, members=members, nonce=nonce, random=self._random
+        )
+        cluster_id = await self._unless_stopped(forming)
+        if cluster_id is None:
+            return
+        self._start_group(stack, cluster_id, log_store, kv_store, transport)
+        assert self._clients is not None, "the group was started"
+        await self._clients.listen(config.bind, config.port)
+        stack.push_async_callback(self._clients.close)
+        log.info("node %d: clients are served at %s:%d", config.node_id, config.bind, config.port)
+        gc.collect()
+        gc.freeze()
+        await self._stop.wait()
+        await self._hand_over()
+
+    async def _unless_stopped(self, forming: Coroutine[None, None, bytes]) -> bytes | None:
+        """Await the forming of the cluster; None: the node was told to stop first."""
+        task = asyncio.create_task(forming)
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not task.done():
+            task.cancel()
+            return None
+        return task.result()
+
+    # -- wiring -----------------------------------------------------------------------------
+
+    def _make_transport(self) -> Transport:
+        config = self._config
+        return Transport(
+            node_id=config.node_id,
+            bind=(config.bind, config.peer_port),
+            peers={member.node_id: (member.host, member.peer_port) for member in config.other_members},
+            on_messages=self._on_messages,
+            limits=TransportLimits(
+                frame_bytes_max=config.command_bytes_max + _FRAME_SLACK_BYTES,
+                queue_bytes_max=max(
+                    config.peer_queue_bytes_max, config.command_bytes_max + _FRAME_SLACK_BYTES
+                ),
+            ),
+            random=self._random,
+            clock_ns=self._clock.now_ns,
+        )
+
+    def _start_group(
+        self,
+        stack: AsyncExitStack,
+        cluster_id: bytes,
+        log_store: LogStore,
+        kv_store: KvStore,
+        transport: Transport,
+    ) -> None:
+        """Recover the group from the disk and begin to take part."""
+        config = self._config
+        loop = asyncio.get_running_loop()
+        table = build_table()
+        group_log = log_store.group(GROUP_ID)
+        machine = Machine(kv_store, table, cache_bytes_max=config.cache_bytes_max)
+        core = RaftCore(
+            config.raft_config(),
+            group_log.hard_state,
+            group_log,
+            applied=_check_applied(machine, group_log),
+            random=self._random,
+            now_ns=self._clock.now_ns(),
+        )
+        writer = SyncWriter(log_store.sync, on_synced=self._on_synced, on_failure=_die)
+        stack.callback(writer.close)
+        flusher = Flusher(kv_store.flush, on_failure=_die)
+        stack.callback(flusher.close)
+        self._loop = loop
+        group = self._group = Group(
+            group_id=GROUP_ID,
+            config=config,
+            core=core,
+            durable_log=group_log,
+            machine=machine,
+            links=transport,
+            clock=self._clock,
+            request_sync=writer.request,
+            request_flush=lambda: flusher.request(_log_flush),
+            call_soon=lambda callback: loop.call_soon(_or_die, callback),
+            call_later=lambda seconds, callback: loop.call_later(seconds, _or_die, callback),
+            on_leader=lambda leader_id: view.on_leader(leader_id),
+        )
+        view = View(
+            cluster_id=cluster_id,
+            settings=self._settings,
+            table=table,
+            clock=self._clock,
+            group=group,
+            transport=transport,
+            log_store=log_store,
+            kv_store=kv_store,
+        )
+        self._clients = view.clients = Clients(
+            config=config, table=table, group=group, clock=self._clock, node=view
+        )
+        self._log_store = log_store
+        log.info(
+            "node %d: cluster %s, term %d, log up to %d, applied up to %d",
+            config.node_id,
+            cluster_id.hex(),
+            core.current_term,
+            core.last_index,
+            core.last_applied,
+        )
+        transport.start(cluster_id)
+        self._tick()
+        self._watch_log_size()
+
+    # -- callbacks --------------------------------------------------------------------------
+
+    def _on_messages(self, sender: int, group_id: int, messages: list[Message]) -> None:
+        """Raises ProtocolError for what no correct peer sends: its connection is closed."""
+        if self._group is None:
+            return
+        if group_id != GROUP_ID:
+            raise ProtocolError(f"node {sender} speaks of group {group_id}, which is not hosted here")
+        try:
+            self._group.on_messages(messages)
+        except ProtocolError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a defect: whatever it is, the node must not go on
+            _die(error)
+
+    def _on_synced(self, ticket: int) -> None:
+        """On the writer's thread."""
+        assert self._group is not None, "only a group asks for syncs"
+        self._loop.call_soon_threadsafe(_or_die, self._group.on_synced, ticket)
+
+    def _on_settings(self, config: Config) -> None:
+        logging.getLogger().setLevel(config.log_level.upper())
+        if self._group is not None and self._clients is not None:
+            self._group.config = config
+            self._clients.config = config
+
+    def _tick(self) -> None:
+        if self._group is None or self._clients is None:
+            return
+        _or_die(self._group.on_tick)
+        _or_die(self._clients.on_tick)
+        self._loop.call_later(_TICK_SECONDS, self._tick)
+
+    def _watch_log_size(self) -> None:
+        """Warn as the log passes the limit, and each time that it has doubled since."""
+        size_bytes = self._log_store.size_bytes()
+        limit_bytes = max(self._settings.config.log_warn_bytes, 2 * self._log_bytes_warned)
+        if size_bytes >= limit_bytes:
+            self._log_bytes_warned = size_bytes
+            log.warning(
+                "node %d: the Raft log has %d MB; it is not compacted in this version, watch the disk",
+                self._config.node_id,
+                size_bytes >> 20,
+            )
+        self._loop.call_later(_LOG_SIZE_SECONDS, self._watch_log_size)
+
+    # -- the end ----------------------------------------------------------------------------
+
+    async def _hand_over(self) -> None:
+        """Give leadership away and let pending writes settle, within bounds."""
+        group = self._group
+        assert group is not None, "the group was started"
+        if group.is_leader and self._config.other_members:
+            successor = group.hand_over()
+            log.info("node %d: stopping, leadership is handed to node %s", self._config.node_id, successor)
+            await _until(lambda: not group.is_leader, _HANDOVER_SECONDS)
+        await _until(lambda: not group.has_pending, _SETTLE_SECONDS)
+
+
+def _check_applied(machine: Machine, group_log: GroupLog) -> EntryId:
+    """What the state has applied, which must be in the log: nothing is applied before it is synced there."""
+    index, term = machine.applied_index, machine.applied_term
+    if index > group_log.last_index or (index > 0 and group_log.term_at(index) != term):
+        raise LogCorrupted(
+            index,
+            f"the state has applied entry {index} of term {term}, but the log, which ends at"
+            f" {group_log.last_index}, doesn't have it",
+        )
+    return EntryId(term, index)
+
+
+def _or_die(callback: Callable[..., None], *args: object) -> None:
+    """Run a step of the group. What escapes it is a defect or a failed disk: the node ends."""
+    try:
+        callback(*args)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the node must not go on
+        _die(error)
+
+
+def _die(error: BaseException) -> None:
+    """End the process now, from any thread: no further byte leaves, what is on the disk is whole anyway."""
+    if isinstance(error, StorageFailure):
+        log.critical("the node stops: %s", error)
+    else:
+        log.critical("the node stops over a defect", exc_info=error)
+    logging.shutdown()
+    os._exit(1)
+
+
+def _log_flush() -> None:
+    log.debug("state: flushed")
+
+
+async def _until(is_done: Callable[[], bool], seconds: float) -> None:
+    """Wait for a condition, but no longer than that."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not is_done():
+                await asyncio.sleep(_TICK_SECONDS)
+    except TimeoutError:
+        log.warning("gave up waiting after %g s", seconds)

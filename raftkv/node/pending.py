@@ -1,0 +1,216 @@
+"""Write commands on their way into the log, and who waits for their replies.
+
+A `PendingBatch` gathers what clients sent until it is proposed as one entry. From then on its
+fate is the log's to tell (`Pending`): the same (index, term) applied gives the replies, another
+term at that index means that it was not done, and the deadline leaves only "unknown". A change
+of leader by itself settles nothing.
+
+Knows nothing of connections (they are `ReplySink`s) nor of Raft beyond entry ids.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from raftkv.commands.table import CommandSpec, Sliced
+from raftkv.machine import Batch, Run
+from raftkv.raft import EntryId
+from raftkv.resp.replies import Reply
+
+
+class ReplySink(Protocol):
+    """Where replies go: one client connection. Every call is harmless after it closed."""
+
+    def settle(self, first_slot: int, replies: Sequence[Reply | Sliced]) -> None:
+        """Take the replies of the slots from `first_slot` on."""
+
+    def refuse(self, first_slot: int, commands: list[list[bytes]]) -> None:
+        """Nothing of `commands` was done nor ever will be: answer each with a definite error."""
+
+    def lose_track(self, first_slot: int, count: int) -> None:
+        """The commands may or may not take effect: answer each with -UNKNOWN."""
+
+
+@dataclass(slots=True)
+class Waiter:
+    """`count` consecutive commands of a batch that one client waits for."""
+
+    sink: ReplySink
+    first_slot: int
+    #: The position of the first of them in the batch.
+    first: int
+    count: int
+
+
+@dataclass(slots=True)
+class WaitingRead:
+    """A READ command that runs at a place in the log, between two writes of its connection."""
+
+    sink: ReplySink
+    slot: int
+    db: int
+    spec: CommandSpec
+    args: list[bytes]
+    deadline_ns: int
+    #: How many commands of its batch come before it.
+    after: int
+
+    def refuse(self) -> None:
+        """Answer with a definite error."""
+        self.sink.refuse(self.slot, [self.args])
+
+
+@dataclass(slots=True, eq=False)
+class PendingBatch:
+    """Commands that become, or have become, one entry of the log."""
+
+    deadline_ns: int
+    runs: list[Run] = field(default_factory=list)
+    waiters: list[Waiter] = field(default_factory=list)
+    #: Invariant: ascending by `after`.
+    placed_reads: list[WaitingRead] = field(default_factory=list)
+    count: int = 0
+    size_bytes: int = 0
+    #: None until proposed.
+    entry_id: EntryId | None = None
+    #: The decoded entry, once proposed.
+    batch: Batch | None = None
+    #: Replies, refusals or -UNKNOWN have gone out.
+    is_settled: bool = False
+    #: Called once when settled, whichever way.
+    on_settled: list[Callable[[], None]] = field(default_factory=list)
+
+    def add(self, sink: ReplySink, first_slot: int, db: int, commands: list[list[bytes]]) -> None:
+        """Append one client's consecutive commands."""
+        if self.runs and self.runs[-1].db == db:
+            self.runs[-1].commands.extend(commands)
+        else:
+            self.runs.append(Run(db, list(commands)))
+        self.waiters.append(Waiter(sink, first_slot, self.count, len(commands)))
+        self.count += len(commands)
+
+    def settle(self, replies: list[Reply]) -> None:
+        """Hand out the replies of all commands, in order."""
+        assert len(replies) == self.count, f"{len(replies)} replies for {self.count} commands"
+        for waiter in self.waiters:
+            waiter.sink.settle(waiter.first_slot, replies[waiter.first : waiter.first + waiter.count])
+        self._finish()
+
+    def refuse(self) -> None:
+        """Tell every waiter that nothing was done, nor ever will be."""
+        commands = [command for run in self.runs for command in run.commands]
+        for waiter in self.waiters:
+            waiter.sink.refuse(waiter.first_slot, commands[waiter.first : waiter.first + waiter.count])
+        self._refuse_reads()
+        self._finish()
+
+    def lose_track(self) -> None:
+        """Tell every waiter that nobody knows."""
+        for waiter in self.waiters:
+            waiter.sink.lose_track(waiter.first_slot, waiter.count)
+        self._refuse_reads()
+        self._finish()
+
+    def _refuse_reads(self) -> None:
+        for read in self.placed_reads:
+            read.refuse()
+
+    def _finish(self) -> None:
+        self.is_settled = True
+        callbacks, self.on_settled = self.on_settled, []
+        for callback in callbacks:
+            callback()
+
+
+class Gatherer:
+    """Commands that wait for their turn to be proposed.
+
+    Invariant: every batch but the newest is closed to further commands; batches are proposed in
+    the order in which they were begun, so one client's commands keep theirs.
+    """
+
+    def __init__(self, batch_bytes_max: int) -> None:
+        self._batch_bytes_max = batch_bytes_max
+        self._batches: deque[PendingBatch] = deque()
+        #: Bytes of commands gathered and not yet proposed.
+        self.size_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def add(
+        self,
+        sink: ReplySink,
+        first_slot: int,
+        *,
+        db: int,
+        commands: list[list[bytes]],
+        size_bytes: int,
+        deadline_ns: int,
+    ) -> PendingBatch:
+        """Gather one client's consecutive commands; give the batch that they went into.
+
+        A batch that `size_bytes` would push over the limit is closed first, so commands that are
+        larger than a whole batch travel alone.
+        """
+        batches = self._batches
+        if not batches or batches[-1].size_bytes + size_bytes > self._batch_bytes_max:
+            batches.append(PendingBatch(deadline_ns=deadline_ns))
+        batch = batches[-1]
+        batch.add(sink, first_slot, db, commands)
+        batch.size_bytes += size_bytes
+        self.size_bytes += size_bytes
+        return batch
+
+    def pop(self) -> PendingBatch:
+        """Take the oldest batch out."""
+        batch = self._batches.popleft()
+        self.size_bytes -= batch.size_bytes
+        return batch
+
+    def pop_overdue(self, now_ns: int) -> Iterator[PendingBatch]:
+        """Take out the batches whose deadline has passed: they were never proposed."""
+        while self._batches and self._batches[0].deadline_ns <= now_ns:
+            yield self.pop()
+
+
+class Pending:
+    """Proposed batches by entry id, until the log or the deadline settles them.
+
+    A batch whose entry was cut from the own log stays here: with five nodes, one that still holds
+    the entry may yet be elected and commit it. Only what is applied at the index tells.
+    """
+
+    def __init__(self) -> None:
+        self._by_index: dict[int, list[PendingBatch]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_index)
+
+    def add(self, batch: PendingBatch) -> None:
+        """Keep a batch that was just proposed."""
+        assert batch.entry_id is not None, "a pending batch has an entry id"
+        self._by_index.setdefault(batch.entry_id.index, []).append(batch)
+
+    def pop(self, index: int) -> list[PendingBatch]:
+        """Take out what was proposed for `index`, now that an entry is applied there.
+
+        The batch with that entry's id was done; any other lost its place and never will be.
+        """
+        return self._by_index.pop(index, [])
+
+    def pop_overdue(self, now_ns: int) -> Iterator[PendingBatch]:
+        """Take out the batches whose deadline has passed: their outcome is unknown."""
+        for index in list(self._by_index):
+            batches = self._by_index[index]
+            kept = [batch for batch in batches if batch.deadline_ns > now_ns]
+            if len(kept) == len(batches):
+                continue
+            if kept:
+                self._by_index[index] = kept
+            else:
+                del self._by_index[index]
+            yield from (batch for batch in batches if batch.deadline_ns <= now_ns)

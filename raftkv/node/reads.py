@@ -1,0 +1,99 @@
+"""Reads that wait until their node may answer them (thesis §6.4).
+
+A reader joins, its turn's readers share one ReadIndex request, and once the read index is
+applied they are told so. Requests and answers get lost: what is asked too long ago is asked
+again. Knows nothing of connections or commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from raftkv.raft import NotLeader, RaftCore, ReadState
+
+
+class Reader(Protocol):
+    """Something that holds a read back until it is confirmed."""
+
+    def on_read_confirmed(self) -> None:
+        """The state as applied right now reflects all that was done before the reader joined."""
+
+    def on_read_refused(self) -> None:
+        """This node could not find out; nothing was read."""
+
+
+@dataclass(slots=True)
+class _Request:
+    asked_ns: int
+    readers: list[Reader]
+
+
+class ReadQueue:
+    """The readers of one Raft group on this node.
+
+    Invariant: a reader stands in exactly one of `_joined`, `_asked` and `_confirmed`.
+    """
+
+    def __init__(self, core: RaftCore, *, retry_ns: int) -> None:
+        self._core = core
+        self._retry_ns = retry_ns
+        self._context = 0
+        self._joined: list[Reader] = []
+        self._asked: dict[int, _Request] = {}
+        #: (read index, readers), not yet applied that far.
+        self._confirmed: list[tuple[int, list[Reader]]] = []
+
+    def join(self, reader: Reader) -> None:
+        """Confirm `reader` by a request that is made after this call."""
+        self._joined.append(reader)
+
+    def join_at(self, index: int, reader: Reader) -> None:
+        """Confirm `reader` once `index` is applied; the caller holds the lease, so no request is needed."""
+        self._confirmed.append((index, [reader]))
+
+    def ask(self, now_ns: int) -> None:
+        """Make one request for all readers that joined since the last."""
+        if not self._joined:
+            return
+        readers, self._joined = self._joined, []
+        self._context += 1
+        try:
+            self._core.read_index(self._context, now_ns)
+        except NotLeader:
+            _refuse(readers)
+            return
+        self._asked[self._context] = _Request(now_ns, readers)
+
+    def ask_again(self, now_ns: int) -> None:
+        """Let the readers of unanswered requests join the next one."""
+        late = [c for c, request in self._asked.items() if request.asked_ns + self._retry_ns <= now_ns]
+        for context in late:
+            self._joined.extend(self._asked.pop(context).readers)
+
+    def on_read_states(self, states: Iterable[ReadState]) -> None:
+        """Take the core's answers; those to requests already given up are dropped."""
+        for state in states:
+            request = self._asked.pop(state.context, None)
+            if request is None:
+                continue
+            if state.index == 0:
+                _refuse(request.readers)
+            else:
+                self._confirmed.append((state.index, request.readers))
+
+    def release(self, applied_index: int) -> None:
+        """Confirm the readers whose read index is applied."""
+        if not self._confirmed:
+            return
+        due = [readers for index, readers in self._confirmed if index <= applied_index]
+        self._confirmed = [waiting for waiting in self._confirmed if waiting[0] > applied_index]
+        for readers in due:
+            for reader in readers:
+                reader.on_read_confirmed()
+
+
+def _refuse(readers: list[Reader]) -> None:
+    for reader in readers:
+        reader.on_read_refused()
