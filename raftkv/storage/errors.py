@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from raftkv.rows import RowStoreFailure
 
-class StorageFailure(Exception):
+
+class StorageFailure(RowStoreFailure):
     """A disk or a database failed. What reached the disk is unknown: the node stops, nothing is retried."""
 
     def __init__(self, action: str, cause: BaseException | str) -> None:
@@ -23,7 +25,7 @@ class LogCorrupted(StorageFailure):
         super().__init__(
             "reading the Raft log",
             f"the log is damaged{place}: {detail}. Entries that this node acknowledged may be lost, so it"
-            f" must not vote. Check the disk, keep the directory for inspection, and restore this node's data",
+            f" must not vote. Check the disk, keep the directory for inspection, restore this node's data",
         )
         self.index = index
         self.detail = detail
