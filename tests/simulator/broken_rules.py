@@ -223,14 +223,14 @@ def heartbeat_commits_beyond_the_match(monkeypatch: pytest.MonkeyPatch) -> type[
     return Process
 
 
-def follower_claims_its_whole_log(_: pytest.MonkeyPatch) -> type[Process]:
-    """A follower answers for what it compared with the leader's log, not for what stands behind it."""
+def rejection_is_answered_as_a_match(_: pytest.MonkeyPatch) -> type[Process]:
+    """Raft §5.3: a follower's match is what it compared with the leader's log and found equal."""
 
     class Driver(Process):
         def carry_out(self, ready: Ready) -> Iterator[StopPoint]:
-            for message in ready.messages_after_persist:
-                if isinstance(message, AppendEntriesReply) and message.is_success:
-                    message.match_index = self.core.last_index
+            for message in ready.messages:
+                if isinstance(message, AppendEntriesReply):
+                    message.is_success = True
             return super().carry_out(ready)
 
     return Driver

@@ -70,7 +70,8 @@ class Cluster:
             Client(client_id, node_ids, self.timeline, rng, profile, self.submit)
             for client_id in range(1, profile.client_count + 1)
         ]
-        self._last_leader = (0, 0)
+        #: Terms that had a leader; only asked for membership.
+        self._terms_led: set[int] = set()
         for node in self.nodes:
             node.start()
 
@@ -167,12 +168,8 @@ class Cluster:
 
     def on_stepped(self, node: Node) -> None:
         core = node.core
-        if (
-            core is not None
-            and core.role is LEADER
-            and self._last_leader != (core.current_term, node.node_id)
-        ):
-            self._last_leader = (core.current_term, node.node_id)
+        if core is not None and core.role is LEADER and core.current_term not in self._terms_led:
+            self._terms_led.add(core.current_term)
             self.tally.leaderships += 1
             self.trace(f"n{node.node_id} leads term {core.current_term}")
         for each in self._properties:

@@ -4,7 +4,7 @@ Each takes a `Stage` and plays; the properties judge. A healthy core passes all 
 there is a broken rule that is caught on it (`test_broken_rules`).
 """
 
-from tests.simulator.scenarios import leases, replication
+from tests.simulator.scenarios import elections, leases, replication
 from tests.simulator.scenarios.leases import drifting_profile
 from tests.simulator.scenarios.replication import one_entry_profile
 from tests.simulator.scenarios.scenario import Scenario
@@ -19,6 +19,8 @@ REQUEST_ARRIVES_IN_A_PAUSE = Scenario(leases.request_arrives_in_a_pause)
 HEARTBEAT_ARRIVES_IN_A_PAUSE = Scenario(leases.heartbeat_arrives_in_a_pause)
 LEADER_IS_BEHIND = Scenario(leases.leader_is_behind_its_followers)
 NEW_LEADER_IS_READ_AT_ONCE = Scenario(leases.new_leader_is_read_at_once)
+VOTER_FORGETS_ITS_VOTE = Scenario(elections.voter_forgets_its_vote)
+CANDIDATE_FORGETS_ITS_VOTE = Scenario(elections.candidate_forgets_its_vote)
 FIGURE_8 = Scenario(replication.figure_8, node_count=5, make_profile=one_entry_profile)
 OLD_APPEND_COMES_AGAIN = Scenario(replication.old_append_comes_again)
 ANSWER_MEETS_THE_NEXT_TERM = Scenario(replication.answer_meets_the_next_term)

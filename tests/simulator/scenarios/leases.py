@@ -88,6 +88,7 @@ def slow_answer(stage: Stage) -> None:
     stage.write(leader)
     voter, rival = stage.others(leader)
     stage.separate([leader], [rival])
+    stage.run_ms(20)  # what is committed is passed on: the next heartbeat is a new round's
     answers: list[Message] = []
 
     def hold_answers(message: Message) -> bool:
