@@ -250,6 +250,21 @@ def leader_drops_its_own_entries(_: pytest.MonkeyPatch) -> type[Process]:
     return _driver_of(Core)
 
 
+# -- liveness --------------------------------------------------------------------------------------
+
+
+def lost_append_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> type[Process]:
+    """Raft §5.3: AppendEntries are retried until all followers have all entries."""
+    monkeypatch.setattr(Progress, "is_waiting", False)
+    return Process
+
+
+def older_terms_get_no_answer(monkeypatch: pytest.MonkeyPatch) -> type[Process]:
+    """A node in a higher term than the leader's can't follow it: the leader has to learn of that term."""
+    monkeypatch.setattr(election, "answer_old_term", lambda *_: None)
+    return Process
+
+
 # -- what clients are told -------------------------------------------------------------------------
 
 

@@ -40,7 +40,8 @@ class ByScenario:
 
     break_rule: BreakRule
     scenario: Scenario
-    caught_by: type[Property]
+    #: None: the cluster doesn't recover.
+    caught_by: type[Property] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class BySeeds:
 
 
 BY_SCENARIO = (
+    ByScenario(broken.older_terms_get_no_answer, scenarios.TRANSFER_LEAVES_ITS_TARGET_ALONE, None),
     ByScenario(broken.vote_is_not_persisted, scenarios.VOTER_FORGETS_ITS_VOTE, HardStateNeverForgotten),
     ByScenario(
         broken.candidate_asks_before_its_sync, scenarios.CANDIDATE_FORGETS_ITS_VOTE, HardStateNeverForgotten
@@ -137,6 +139,15 @@ def test_a_broken_rule_is_caught_within_some_seeds(case: BySeeds, monkeypatch: p
             return
         caught.append(result.violated or result.failure)
     pytest.fail(f"{case.caught_by.__name__} caught nothing in {case.seeds} seeds; there was {caught}")
+
+
+def test_a_cluster_that_does_not_catch_up_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    process_class = broken.lost_append_is_not_repeated(monkeypatch)
+    for seed in range(1, 21):
+        failure = run(RunSpec(seed, steps=3_000), process_class=process_class).failure
+        if failure is not None and failure.startswith("liveness: "):
+            return
+    pytest.fail("every seed recovered")
 
 
 @pytest.mark.parametrize("scenario", scenarios.ALL_SCENARIOS, ids=lambda scenario: scenario.name)

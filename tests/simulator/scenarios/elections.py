@@ -1,8 +1,10 @@
-"""Scenarios in which a node could vote twice in one term, having crashed in between."""
+"""Scenarios in which a node could vote twice in one term, or be left behind in a term of its own."""
 
 from __future__ import annotations
 
 from raftkv.raft.types import Message, RequestVote, RequestVoteReply
+from tests.simulator.process import Transfer
+from tests.simulator.recovery import require_recovery
 from tests.simulator.stage import ELECTION_TIMEOUT_MS, Stage
 
 
@@ -52,3 +54,21 @@ def candidate_forgets_its_vote(stage: Stage) -> None:
     candidate.start()
     stage.let_time_out(rival)
     stage.run_ms(100)
+
+
+def transfer_leaves_its_target_alone(stage: Stage) -> None:
+    """The target of a transfer campaigns, but nobody hears it: it stands in a higher term than the leader.
+
+    It can't follow the leader, whose term is old to it; the others stick to that leader and don't listen.
+    """
+    leader = stage.elect()
+    target = stage.others(leader)[0]
+    stage.network.lets_through = lambda message: not _is_real_request(message)
+    leader.receive(Transfer(target.node_id))
+    is_alone = stage.run_until(
+        lambda: target.core is not None and target.core.current_term == 2, within_ms=ELECTION_TIMEOUT_MS
+    )
+    assert is_alone, "the target campaigns"
+    stage.run_ms(5)
+    stage.network.lets_through = lambda _: True
+    require_recovery(stage)
