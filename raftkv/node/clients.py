@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 from collections.abc import Iterator
+from typing import Final
 
 from raftkv.commands.session import NodeView, Session
 from raftkv.commands.table import CommandTable
@@ -17,6 +19,27 @@ from raftkv.node.clock import Clock
 from raftkv.node.connection import Connection
 from raftkv.node.group import Group
 from raftkv.resp.parser import Limits
+
+#: Connections that the kernel holds until they are accepted.
+_BACKLOG: Final = 1024
+
+
+def bind_socket(host: str, port: int) -> socket.socket:
+    """Take an address without listening yet, so that a busy one is known before anything else is done.
+
+    Raises OSError that names the address.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise OSError(error.errno, f"can't listen on {host}:{port} for clients: {error.strerror}") from None
+    return bound
 
 
 class Clients:
@@ -53,10 +76,10 @@ class Clients:
 
     # -- the listener -----------------------------------------------------------------------
 
-    async def listen(self, host: str, port: int) -> None:
-        """Begin to accept. Raises OSError when the address can't be had."""
+    async def listen(self, bound: socket.socket) -> None:
+        """Begin to accept on a socket of `bind_socket`'s."""
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._make_connection, host, port, backlog=1024)
+        self._listener = await loop.create_server(self._make_connection, sock=bound, backlog=_BACKLOG)
 
     async def close(self) -> None:
         """Stop accepting, and close every connection once its written replies have left."""

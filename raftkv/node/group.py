@@ -142,6 +142,7 @@ class Group:
         self._slices: deque[tuple[Sliced, Iterator[None], Callable[[Reply], None]]] = deque()
         self._commands_since_flush = 0
         self._is_stalled = False
+        self._is_stopped = False
         self._is_turn_scheduled = False
         self._is_timer_set = False
         self._is_expiry_wanted = False
@@ -259,6 +260,8 @@ class Group:
 
     def on_messages(self, messages: list[Message]) -> None:
         """Step peers' messages. Raises `ProtocolError` for what no correct peer sends."""
+        if self._is_stopped:
+            return
         now_ns = self.clock.now_ns()
         self.wake()
         for message in messages:
@@ -266,6 +269,8 @@ class Group:
 
     def on_synced(self, ticket: int) -> None:
         """An fsync ended that began after `ticket` was requested."""
+        if self._is_stopped:
+            return
         unsynced = self._unsynced
         last = None
         while unsynced and unsynced[0].ticket <= ticket:
@@ -278,6 +283,8 @@ class Group:
 
     def on_tick(self) -> None:
         """Let time pass; every ten milliseconds or so."""
+        if self._is_stopped:
+            return
         now_ns = self.clock.now_ns()
         self.core.tick(now_ns)
         for batch in self._gatherer.pop_overdue(now_ns):
@@ -289,9 +296,13 @@ class Group:
         self._is_expiry_wanted = True
         self.wake()
 
+    def stop(self) -> None:
+        """Do nothing any more; the parts are about to be closed."""
+        self._is_stopped = True
+
     def wake(self) -> None:
         """Have a turn before the loop waits again."""
-        if not self._is_turn_scheduled:
+        if not self._is_turn_scheduled and not self._is_stopped:
             self._is_turn_scheduled = True
             self._call_soon(self._turn)
 
@@ -299,6 +310,8 @@ class Group:
 
     def _turn(self) -> None:
         self._is_turn_scheduled = False
+        if self._is_stopped:
+            return
         if self._is_expiry_wanted:
             self._is_expiry_wanted = False
             self._maybe_expire()

@@ -22,7 +22,7 @@ from raftkv.commands import build_table
 from raftkv.config import Config
 from raftkv.machine import Machine
 from raftkv.node.bootstrap import form_cluster, open_identity
-from raftkv.node.clients import Clients
+from raftkv.node.clients import Clients, bind_socket
 from raftkv.node.clock import Clock
 from raftkv.node.group import Group
 from raftkv.node.view import View
@@ -123,6 +123,8 @@ class Node:
         stack.callback(log_store.close)
         kv_store = KvStore(data_dir.state_path, create=is_new)
         stack.callback(kv_store.close)
+        client_socket = bind_socket(config.bind, config.port)
+        stack.callback(client_socket.close)
         transport = self._make_transport()
         await transport.listen()
         stack.push_async_callback(transport.close)
@@ -134,7 +136,7 @@ class Node:
             return
         self._start_group(stack, cluster_id, log_store, kv_store, transport)
         assert self._clients is not None, "the group was started"
-        await self._clients.listen(config.bind, config.port)
+        await self._clients.listen(client_socket)
         stack.push_async_callback(self._clients.close)
         log.info("node %d: clients are served at %s:%d", config.node_id, config.bind, config.port)
         gc.collect()
@@ -160,7 +162,7 @@ class Node:
         return Transport(
             node_id=config.node_id,
             bind=(config.bind, config.peer_port),
-            peers={member.node_id: (member.host, member.peer_port) for member in config.other_members},
+            peers={member.node_id: (member.peer_host, member.peer_port) for member in config.other_members},
             on_messages=self._on_messages,
             limits=TransportLimits(
                 frame_bytes_max=config.command_bytes_max + _FRAME_SLACK_BYTES,
@@ -213,6 +215,7 @@ class Node:
             call_later=lambda seconds, callback: loop.call_later(seconds, _or_die, callback),
             on_leader=lambda leader_id: view.on_leader(leader_id),
         )
+        stack.callback(group.stop)
         view = View(
             cluster_id=cluster_id,
             settings=self._settings,
