@@ -1,0 +1,1 @@
+"""The protocol: parser, replies and the order in which they leave."""
