@@ -7,6 +7,7 @@ said in `test_broken_rules`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -26,11 +27,14 @@ from raftkv.raft.types import (
     EntryId,
     HardState,
     Heartbeat,
+    LogReader,
     Message,
     NotLeader,
+    RaftConfig,
     Ready,
     RequestVote,
 )
+from tests.simulator.disk import SyncWriter
 from tests.simulator.operations import Operation
 from tests.simulator.process import Input, Process, StopPoint
 
@@ -119,6 +123,17 @@ def answers_leave_before_the_sync(_: pytest.MonkeyPatch) -> type[Process]:
             super().persist(ready, is_writing)
 
     return Driver
+
+
+def sync_answers_for_later_writes(monkeypatch: pytest.MonkeyPatch) -> type[Process]:
+    """A sync makes durable what was written before it BEGAN. Here it reports what came in meanwhile too."""
+
+    def report_the_newest(writer: SyncWriter, _: int, write_count: int) -> None:
+        finish(writer, writer._requested_ticket, write_count)
+
+    finish = SyncWriter._finish
+    monkeypatch.setattr(SyncWriter, "_finish", report_the_newest)
+    return Process
 
 
 def leader_counts_itself_before_the_sync(monkeypatch: pytest.MonkeyPatch) -> type[Process]:
@@ -340,6 +355,17 @@ def new_leader_trusts_its_lease_at_once(monkeypatch: pytest.MonkeyPatch) -> type
 
     monkeypatch.setattr(read_index, "is_lease_valid", is_lease_valid)
     return Process
+
+
+def read_contexts_come_back(_: pytest.MonkeyPatch) -> type[Process]:
+    """An answer to a node's earlier life isn't taken for one to this life. Here contexts start over."""
+
+    class Core(RaftCore):
+        def __init__(self, config: RaftConfig, hard_state: HardState, log: LogReader, **rest: Any) -> None:
+            super().__init__(config, hard_state, log, **rest)
+            self._state.next_wire_context = 1
+
+    return _driver_of(Core)
 
 
 def read_does_not_wait_for_what_is_committed(_: pytest.MonkeyPatch) -> type[Process]:

@@ -50,7 +50,7 @@ class BySeeds:
 
     break_rule: BreakRule
     caught_by: type[Property]
-    seeds: int = 20
+    seeds: int = 60
     node_count: int = 3
     steps: int = 5_000
 
@@ -81,6 +81,7 @@ BY_SCENARIO = (
     ByScenario(
         broken.read_does_not_wait_for_what_is_committed, scenarios.LEADER_IS_BEHIND, LinearizableReads
     ),
+    ByScenario(broken.read_contexts_come_back, scenarios.OLD_ANSWER_MEETS_THE_NEXT_LIFE, LinearizableReads),
     ByScenario(broken.lease_runs_from_the_answer, scenarios.SLOW_ANSWER, LinearizableReads),
     ByScenario(broken.lease_ignores_drift, scenarios.DRIFTING_CLOCKS, LinearizableReads),
     ByScenario(broken.lease_outlives_timeout_now, scenarios.TRANSFER_SUCCEEDS_UNSEEN, LinearizableReads),
@@ -108,6 +109,7 @@ BY_SEEDS = (
     BySeeds(broken.vote_goes_to_a_shorter_log, LeaderCompleteness),
     BySeeds(broken.half_of_the_votes_win, ElectionSafety),
     BySeeds(broken.answers_leave_before_the_sync, AcknowledgedWrites),
+    BySeeds(broken.sync_answers_for_later_writes, AppliedWithinLog),
     BySeeds(broken.minority_commits, AcknowledgedWrites),
     BySeeds(broken.apply_is_ahead_of_the_own_log, AppliedWithinLog),
     BySeeds(broken.entries_are_appended_unseen, LogMatching),

@@ -20,7 +20,7 @@ class StateMachineSafety(Property):
         #: By node: (life, index up to which this life's commit index was looked at).
         self._seen_commit = {node.node_id: (0, 0) for node in nodes}
         self._applied = {node.node_id: (0, 0) for node in nodes}
-        self._life_of = {node.node_id: node for node in nodes}
+        self._node_of = {node.node_id: node for node in nodes}
 
     def on_stepped(self, node: Node) -> None:
         core = node.core
@@ -44,7 +44,7 @@ class StateMachineSafety(Property):
 
     def on_applied(self, node_id: int, entry: Entry) -> None:
         life, index = self._applied[node_id]
-        now_life = self._life_of[node_id].life
+        now_life = self._node_of[node_id].life
         if life == now_life:
             self.require(entry.index == index + 1, f"node {node_id} applies {entry.index} after {index}")
         self._applied[node_id] = (now_life, entry.index)

@@ -28,5 +28,6 @@ ANSWER_MEETS_THE_NEXT_TERM = Scenario(replication.answer_meets_the_next_term)
 LEADER_LOSES_WHAT_IT_COUNTED = Scenario(replication.leader_loses_what_it_counted)
 FOLLOWER_ANSWERS_FROM_A_SLOW_DISK = Scenario(replication.follower_answers_from_a_slow_disk)
 REPORT_OF_A_CUT_WRITE = Scenario(replication.report_of_a_cut_write, node_count=5)
+OLD_ANSWER_MEETS_THE_NEXT_LIFE = Scenario(replication.old_answer_meets_the_next_life)
 
 ALL_SCENARIOS = tuple(value for value in list(globals().values()) if isinstance(value, Scenario))

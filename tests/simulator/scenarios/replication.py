@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from raftkv.raft.types import AppendEntries, Heartbeat, Message, RequestVote
+from raftkv.raft.types import AppendEntries, Heartbeat, Message, ReadIndexReply, RequestVote
 from tests.simulator.node import Node
 from tests.simulator.operations import INDEX_READ, WRITE, Outcome
 from tests.simulator.profile import Profile
@@ -188,3 +188,31 @@ def report_of_a_cut_write(stage: Stage) -> None:
     assert follower.log.term_at(index) == 1, "1/n is back"
     assert follower.state.applied.index < index, "the first sync is still running"
     stage.run_ms(2_000)
+
+
+def old_answer_meets_the_next_life(stage: Stage) -> None:
+    """The answer to a follower's read arrives after the follower was started again and reads anew."""
+    leader = stage.elect()
+    stage.write(leader)
+    follower = stage.others(leader)[0]
+    stage.run_ms(50)
+    held: list[Message] = []
+
+    def hold_answers(message: Message) -> bool:
+        if isinstance(message, ReadIndexReply):
+            held.append(message)
+        return not isinstance(message, ReadIndexReply)
+
+    stage.network.lets_through = hold_answers
+    stage.ask(follower, INDEX_READ)
+    stage.run_ms(5)
+    follower.crash()
+    follower.start()
+    stage.network.lets_through = lambda message: (
+        isinstance(message, Heartbeat) or message.to != follower.node_id
+    )
+    stage.write(leader)
+    stage.run_ms(ELECTION_TIMEOUT_MS // 2)  # the follower hears heartbeats, but gets no entries
+    stage.ask(follower, INDEX_READ)
+    follower.receive(held[0])
+    stage.run_ms(5)
