@@ -84,7 +84,8 @@ class ReferenceParser:
         if header is None:
             return None
         if header[:1] != b"$":
-            raise ProtocolError(f"expected '$', got '{chr(header[0]) if header else ' '}'")
+            got = (header[:1] or b" ").replace(b"\n", b" ").decode("utf-8", "surrogateescape")
+            raise ProtocolError(f"expected '$', got '{got}'")
         length = self.number(header[1:])
         if length is None or not 0 <= length <= LIMITS.bulk_bytes_max:
             raise ProtocolError("invalid bulk length")
