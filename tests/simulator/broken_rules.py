@@ -251,6 +251,13 @@ def rejection_is_answered_as_a_match(_: pytest.MonkeyPatch) -> type[Process]:
     return Driver
 
 
+def old_rejection_moves_next_below_match(monkeypatch: pytest.MonkeyPatch) -> type[Process]:
+    """Raft §5.3: `next_index` stays above `match_index`, however late a rejection comes."""
+    monkeypatch.setattr(replication, "_is_fresh_rejection", lambda *_: True)
+    monkeypatch.setattr(replication, "max", lambda _, wanted: wanted, raising=False)
+    return Process
+
+
 def leader_drops_its_own_entries(_: pytest.MonkeyPatch) -> type[Process]:
     """Raft Figure 3, leader append-only. Here a leader takes back what isn't committed."""
 

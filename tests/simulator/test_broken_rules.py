@@ -143,6 +143,17 @@ def test_a_broken_rule_is_caught_within_some_seeds(case: BySeeds, monkeypatch: p
     pytest.fail(f"{case.caught_by.__name__} caught nothing in {case.seeds} seeds; there was {caught}")
 
 
+def test_next_below_match_is_caught_by_the_cores_own_assertion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does no harm by itself (what is sent again changes nothing), so no property can see it."""
+    process_class = broken.old_rejection_moves_next_below_match(monkeypatch)
+    for seed in range(1, 61):
+        failure = run(RunSpec(seed, steps=5_000), process_class=process_class).failure
+        if failure is not None:
+            assert "AssertionError: next " in failure
+            return
+    pytest.fail("every seed passed")
+
+
 def test_a_cluster_that_does_not_catch_up_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     process_class = broken.lost_append_is_not_repeated(monkeypatch)
     for seed in range(1, 21):
