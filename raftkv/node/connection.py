@@ -199,6 +199,7 @@ class Connection(asyncio.Protocol):
         backlog = self._backlog
         resolve = self._resolve
         is_serving = self._group.is_serving
+        clock_ms = 0  # taken for the first read of those that may be answered at once
         writes: list[list[bytes]] = []
         while backlog and self._hold is None and not self.session.is_closing:
             args = backlog.popleft()
@@ -213,8 +214,15 @@ class Connection(asyncio.Protocol):
             if spec.route is WRITE and is_serving and (keys.first == keys.last or not _crosses(spec, args)):
                 writes.append(args)
                 continue
-            self._submit(writes)
-            writes = []
+            if writes:
+                self._submit(writes)
+                writes = []
+                clock_ms = 0
+            if spec.route is READ:
+                clock_ms = clock_ms or self._clock_if_readable(now_ns)
+                if clock_ms and not _crosses(spec, args):
+                    self._read_now(spec, args, clock_ms)
+                    continue
             self._carry_out(spec, args, now_ns)
         self._submit(writes)
         self._refuse_garbage()
@@ -271,7 +279,7 @@ class Connection(asyncio.Protocol):
             else:
                 behind.on_settled.append(self._wait(Hold.OWN_WRITES, args))
         elif self._is_confirmed or (has_lease and group.is_caught_up):
-            self._read_now(spec, args)
+            self._read_now(spec, args, group.log_clock.now_ms())
         elif self._is_impatient:
             self._answer(_NOT_CONFIRMED)
         elif has_lease:
@@ -279,9 +287,16 @@ class Connection(asyncio.Protocol):
         else:
             group.join_reads(self._reader(args))
 
-    def _read_now(self, spec: CommandSpec, args: list[bytes]) -> None:
+    def _clock_if_readable(self, now_ns: int) -> int:
+        """The log clock's time if the state as it is may be read on behalf of this connection, else 0."""
+        group = self._group
+        if group.has_lease(now_ns) and group.is_caught_up and self._unsettled_batch() is None:
+            return group.log_clock.now_ms()
+        return 0
+
+    def _read_now(self, spec: CommandSpec, args: list[bytes], clock_ms: int) -> None:
         try:
-            reply = self._group.read(spec, args, db=self.session.db)
+            reply = self._group.machine.read(spec, args, db=self.session.db, clock_ms=clock_ms)
         except ReadsDueKey:
             if self._is_impatient:
                 self._answer(_EXPIRY_UNSETTLED)
@@ -306,7 +321,9 @@ class Connection(asyncio.Protocol):
 
     def _answer_or_wait(self, args: list[bytes], outcome: Reply | Sliced | Awaited) -> None:
         """Answer now, or hold the connection until the answer is there."""
-        if isinstance(outcome, Sliced):
+        if outcome is None or type(outcome) is bytes:  # what most reads give
+            self._answer(outcome)
+        elif isinstance(outcome, Sliced):
             end = self._wait(Hold.SLICES, args)
             self._group.run_sliced(outcome, partial(self._answer_held, end, self._hold_number))
         elif isinstance(outcome, Awaited):

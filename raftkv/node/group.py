@@ -199,10 +199,6 @@ class Group:
             sink, first_slot, db=db, commands=commands, size_bytes=size_bytes, deadline_ns=deadline_ns
         )
 
-    def read(self, spec: CommandSpec, args: list[bytes], *, db: int) -> Reply | Sliced:
-        """Run a READ command on the state as it is. Raises `ReadsDueKey`."""
-        return self.machine.read(spec, args, db=db, clock_ms=self.log_clock.now_ms())
-
     def place_read(
         self,
         sink: ReplySink,
