@@ -42,6 +42,7 @@ from raftkv.raft.types import (
     RequestVoteReply,
     Role,
     TimeoutNow,
+    TransferRequest,
 )
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "RequestVoteReply",
     "Role",
     "TimeoutNow",
+    "TransferRequest",
     "decode",
     "decode_entry",
     "encode",

@@ -18,6 +18,7 @@ All integers are big-endian and unsigned. A message:
     7 TimeoutNow
     8 ReadIndexRequest       context 8
     9 ReadIndexReply         context 8, read_index 8, leader_commit 8
+    10 TransferRequest
 
 An entry, the same in an AppendEntries as in a log row:
 
@@ -52,6 +53,7 @@ from raftkv.raft.types import (
     RequestVote,
     RequestVoteReply,
     TimeoutNow,
+    TransferRequest,
 )
 
 _REQUEST_VOTE = struct.Struct(">BQIIQQB")
@@ -61,6 +63,7 @@ _APPEND_ENTRIES_REPLY = struct.Struct(">BQIIQBQQQ")
 _HEARTBEAT = struct.Struct(">BQIIQQ")
 _HEARTBEAT_REPLY = struct.Struct(">BQIIQ")
 _TIMEOUT_NOW = struct.Struct(">BQII")
+_TRANSFER_REQUEST = struct.Struct(">BQII")
 _READ_INDEX_REQUEST = struct.Struct(">BQIIQ")
 _READ_INDEX_REPLY = struct.Struct(">BQIIQQQ")
 _ENTRY = struct.Struct(">QQBI")
@@ -257,6 +260,15 @@ def _decode_read_index_reply(data: bytes | memoryview) -> ReadIndexReply:
     return ReadIndexReply(term, sender, to, context, read_index, leader_commit)
 
 
+def _encode_transfer_request(msg: TransferRequest) -> bytes:
+    return _TRANSFER_REQUEST.pack(10, msg.term, msg.sender, msg.to)
+
+
+def _decode_transfer_request(data: bytes | memoryview) -> TransferRequest:
+    _, term, sender, to = _TRANSFER_REQUEST.unpack(data)
+    return TransferRequest(term, sender, to)
+
+
 #: Each takes the message type that it stands beside, which the type system can't say of a dict.
 _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     RequestVote: _encode_request_vote,
@@ -268,6 +280,7 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     TimeoutNow: _encode_timeout_now,
     ReadIndexRequest: _encode_read_index_request,
     ReadIndexReply: _encode_read_index_reply,
+    TransferRequest: _encode_transfer_request,
 }
 
 _DECODERS: dict[int, Callable[[bytes | memoryview], Message]] = {
@@ -280,4 +293,5 @@ _DECODERS: dict[int, Callable[[bytes | memoryview], Message]] = {
     7: _decode_timeout_now,
     8: _decode_read_index_request,
     9: _decode_read_index_reply,
+    10: _decode_transfer_request,
 }

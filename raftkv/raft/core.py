@@ -53,6 +53,7 @@ from raftkv.raft.types import (
     RequestVoteReply,
     Role,
     TimeoutNow,
+    TransferRequest,
 )
 
 #: Each takes the message type that it stands beside, which the type system can't say of a dict.
@@ -111,6 +112,12 @@ _HANDLERS: dict[type, Mapping[Role, _Handler]] = {
         PRE_CANDIDATE: election.on_timeout_now,
         CANDIDATE: election.on_timeout_now,
         LEADER: _refuse_timeout_now,
+    },
+    TransferRequest: {
+        FOLLOWER: _ignore,
+        PRE_CANDIDATE: _ignore,
+        CANDIDATE: _ignore,
+        LEADER: transfer.on_transfer_request,
     },
     ReadIndexRequest: {
         FOLLOWER: read_index.refuse_read_index_request,
@@ -199,6 +206,14 @@ class RaftCore:
         """
         self._state.advance_clock(now_ns)
         transfer.transfer_leadership(self._state, to)
+
+    def request_leadership(self, now_ns: int) -> None:
+        """Ask the leader to hand over to this node; nothing tells whether it will.
+
+        Raises NotLeader(NOBODY) when no leader is known.
+        """
+        self._state.advance_clock(now_ns)
+        transfer.request_leadership(self._state)
 
     def change_membership(self) -> NoReturn:
         """Refuse: raises MembershipChangeUnsupported."""

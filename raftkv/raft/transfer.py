@@ -10,7 +10,7 @@ From the first TimeoutNow on the leader trusts no lease in its term: the message
 from __future__ import annotations
 
 from raftkv.raft.state import RaftState, Transfer
-from raftkv.raft.types import LEADER, NotLeader, TimeoutNow
+from raftkv.raft.types import LEADER, NOBODY, NotLeader, TimeoutNow, TransferRequest
 
 
 def transfer_leadership(state: RaftState, to: int) -> None:
@@ -22,6 +22,21 @@ def transfer_leadership(state: RaftState, to: int) -> None:
     leader = state.leading()
     leader.transfer = Transfer(to, deadline_ns=state.now_ns + state.election_timeout_ns)
     maybe_send_timeout_now(state)
+
+
+def request_leadership(state: RaftState) -> None:
+    """Ask the leader to hand over to this node. Raises NotLeader(NOBODY) when none is known."""
+    if state.leader_id == NOBODY:
+        raise NotLeader(NOBODY)
+    if state.role is not LEADER:
+        request = TransferRequest(state.current_term, state.node_id, state.leader_id)
+        state.outbox.messages.append(request)
+
+
+def on_transfer_request(state: RaftState, msg: TransferRequest) -> None:
+    """Leader: hand over to the follower that asks, unless another transfer is under way."""
+    if state.leading().transfer is None:
+        transfer_leadership(state, msg.sender)
 
 
 def maybe_send_timeout_now(state: RaftState) -> None:

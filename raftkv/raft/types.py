@@ -171,6 +171,15 @@ class TimeoutNow:
 
 
 @dataclass(slots=True)
+class TransferRequest:
+    """A follower asks its leader to hand over to it (redis CLUSTER FAILOVER); lost ones are not repeated."""
+
+    term: int
+    sender: int
+    to: int
+
+
+@dataclass(slots=True)
 class ReadIndexRequest:
     """A follower asks its leader for a read index (thesis §6.4)."""
 
@@ -203,6 +212,7 @@ Message = (
     | Heartbeat
     | HeartbeatReply
     | TimeoutNow
+    | TransferRequest
     | ReadIndexRequest
     | ReadIndexReply
 )

@@ -22,6 +22,7 @@ from raftkv.raft import (
     RequestVote,
     RequestVoteReply,
     TimeoutNow,
+    TransferRequest,
     decode,
     decode_entry,
     encode,
@@ -42,6 +43,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Heartbeat, *ENVELOPE, U64, U64),
     st.builds(HeartbeatReply, *ENVELOPE, U64),
     st.builds(TimeoutNow, *ENVELOPE),
+    st.builds(TransferRequest, *ENVELOPE),
     st.builds(ReadIndexRequest, *ENVELOPE, U64),
     st.builds(ReadIndexReply, *ENVELOPE, U64, U64, U64),
 )

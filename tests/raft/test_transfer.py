@@ -17,6 +17,7 @@ from raftkv.raft import (
     Ready,
     RequestVote,
     TimeoutNow,
+    TransferRequest,
 )
 from tests.raft.nodes import TIMEOUT_MS, Node, append_reply, follower, leader, vote_request
 
@@ -32,6 +33,37 @@ def test_a_target_that_has_all_is_told_at_once() -> None:
     transfer(node, 3)
     assert node.take() == Ready(messages=[TimeoutNow(1, 1, 3)])
     assert node.core.role is LEADER
+
+
+def test_a_follower_that_asks_for_leadership_gets_it() -> None:
+    """Redis CLUSTER FAILOVER: the follower asks, the leader hands over as in any transfer."""
+    asker = follower([1])
+    asker.core.request_leadership(asker.now_ns)
+    assert asker.take() == Ready(messages=[TransferRequest(1, 1, 2)])
+    node = leader()
+    node.step(TransferRequest(1, 3, 1))
+    assert node.take() == Ready(messages=[TimeoutNow(1, 1, 3)])
+
+
+def test_a_request_for_leadership_does_not_replace_a_transfer_under_way() -> None:
+    """Thesis §3.10: two targets told to campaign would split the votes."""
+    node = leader()
+    transfer(node, 2)
+    node.settle()
+    node.step(TransferRequest(1, 3, 1))
+    assert not node.core.has_ready()
+
+
+def test_leadership_is_asked_of_a_known_leader_only() -> None:
+    """The leader itself has nothing to ask for; without one nobody can be asked."""
+    node = leader()
+    node.core.request_leadership(node.now_ns)
+    assert not node.core.has_ready()
+    alone = Node([1])
+    with pytest.raises(NotLeader):
+        alone.core.request_leadership(alone.now_ns)
+    alone.step(TransferRequest(1, 2, 1))
+    assert not alone.core.has_ready()
 
 
 def test_a_target_that_is_behind_catches_up_first() -> None:
