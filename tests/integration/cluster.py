@@ -57,6 +57,8 @@ class NodeProcess:
         self._checkout = checkout
         self._process: subprocess.Popen[bytes] | None = None
         self._was_ended = False
+        #: Stopped by SIGSTOP: it exists, and answers nothing.
+        self.is_paused = False
 
     @property
     def log_path(self) -> Path:
@@ -88,7 +90,7 @@ class NodeProcess:
         """Start the process; returns before it serves."""
         assert not self.is_running(), f"node {self.node_id} runs already"
         environment = {name: text for name, text in os.environ.items() if not name.startswith("RAFTKV_")}
-        self._was_ended = False
+        self._was_ended = self.is_paused = False
         with self.log_path.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "raftkv", "serve", "--config", str(self.directory / "node.toml")],
@@ -104,6 +106,8 @@ class NodeProcess:
         assert self.is_running(), f"node {self.node_id} does not run"
         assert self._process is not None, "what runs was started"
         self._was_ended = self._was_ended or number in (signal.SIGKILL, signal.SIGTERM)
+        if number in (signal.SIGSTOP, signal.SIGCONT):
+            self.is_paused = number is signal.SIGSTOP
         self._process.send_signal(number)
 
     def send_kill(self) -> None:
@@ -213,14 +217,14 @@ class Cluster:
         """Return the node of that id."""
         return self.nodes[node_id - 1]
 
-    def running(self) -> list[NodeProcess]:
-        """The nodes whose process exists."""
-        return [node for node in self.nodes if node.is_running()]
+    def awake(self) -> list[NodeProcess]:
+        """The nodes whose process exists and isn't paused."""
+        return [node for node in self.nodes if node.is_running() and not node.is_paused]
 
     def leader(self) -> NodeProcess | None:
         """The leader of the newest term, if it says that it serves."""
         leaders = [
-            (raft, node) for node in self.running() if (raft := node.raft()).get("raft_role") == "leader"
+            (raft, node) for node in self.awake() if (raft := node.raft()).get("raft_role") == "leader"
         ]
         if not leaders:
             return None
@@ -230,11 +234,11 @@ class Cluster:
 
     def wait_for_leader(self) -> NodeProcess:
         """Wait until a leader serves."""
-        return self._wait(self.leader, "a leader")
+        return self.wait_for(self.leader, "a leader")
 
     def wait_until_whole(self) -> NodeProcess:
         """Wait until all nodes run, follow the same leader and know that it serves; return the leader."""
-        return self._wait(self._whole, "all nodes follow one leader that serves")
+        return self.wait_for(self._whole, "all nodes follow one leader that serves")
 
     def followers(self) -> list[NodeProcess]:
         """Every node but the leader, for which it waits."""
@@ -252,12 +256,27 @@ class Cluster:
             found = self.digests()
             return found if len({reply[1] for reply in found}) == 1 else None
 
-        found = self._wait(at_one_index, "all nodes at one applied index")
+        found = self.wait_for(at_one_index, "all nodes at one applied index")
         digests = {reply[0] for reply in found}
         assert len(digests) == 1, f"replicas differ at index {found[0][1]!r}: {found}"
         (digest,) = digests
         assert isinstance(digest, bytes), digest
         return digest
+
+    def wait_for(self, condition: Callable[[], _Found | None], what: str) -> _Found:
+        """Wait, and show the logs if it was in vain; a process that ended by itself ends the wait."""
+
+        def looked() -> _Found | None:
+            ended = [node.node_id for node in self.nodes if node.has_died()]
+            assert not ended, f"node {ended} ended by itself while waiting for {what}"
+            return condition()
+
+        try:
+            found = wait_until(looked, what)
+        except AssertionError as failure:
+            raise AssertionError(f"{failure}\n{self.logs()}") from None
+        assert found is not None, "what is true is not None"
+        return found
 
     def logs(self) -> str:
         """The ends of all logs."""
@@ -279,21 +298,6 @@ class Cluster:
             if node.fields("CLUSTER", "INFO").get("cluster_state") != "ok":
                 return None
         return leader
-
-    def _wait(self, condition: Callable[[], _Found | None], what: str) -> _Found:
-        """Wait, and show the logs if it was in vain; a process that ended by itself ends the wait."""
-
-        def looked() -> _Found | None:
-            ended = [node.node_id for node in self.nodes if node.has_died()]
-            assert not ended, f"node {ended} ended by itself while waiting for {what}"
-            return condition()
-
-        try:
-            found = wait_until(looked, what)
-        except AssertionError as failure:
-            raise AssertionError(f"{failure}\n{self.logs()}") from None
-        assert found is not None, "what is true is not None"
-        return found
 
 
 @contextlib.contextmanager

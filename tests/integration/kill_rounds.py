@@ -25,7 +25,6 @@ from pathlib import Path
 
 from tests.integration.cluster import Cluster, NodeProcess
 from tests.integration.history import Operation, complaints_about_appends, complaints_about_counter
-from tests.integration.waiting import wait_until
 from tests.integration.wire import Wire
 from tests.integration.workload import Board, Reader, Writer
 
@@ -161,13 +160,9 @@ class KillRounds:
         return source.sample(nodes, 1 if plan.victims == "any" else 2)
 
     def _wait_for_acknowledged(self, board: Board, count: int) -> None:
-        try:
-            wait_until(
-                lambda: board.acknowledged_count >= count or board.complaints,
-                f"{count} acknowledged operations",
-            )
-        except AssertionError as failure:
-            raise AssertionError(f"{failure}\n{self._cluster.logs()}") from None
+        self._cluster.wait_for(
+            lambda: board.acknowledged_count >= count or board.complaints, f"{count} acknowledged operations"
+        )
 
     def _restarted_leader(self) -> NodeProcess:
         self._cluster.start()
