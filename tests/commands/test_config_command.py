@@ -1,0 +1,32 @@
+"""CONFIG."""
+
+from __future__ import annotations
+
+from raftkv.resp.replies import OK, SYNTAX_ERROR, Error
+from tests.commands.fake_node import FakeNode, ask, open_session
+
+
+def test_get_answers_what_any_pattern_matches() -> None:
+    """redis CONFIG GET; redis-benchmark asks for these two."""
+    session = open_session()
+    assert ask(session, "CONFIG", "GET", "save") == {b"save": b""}
+    assert ask(session, "CONFIG", "GET", "appendonly", "SAV?") == {b"appendonly": b"yes", b"save": b""}
+    assert ask(session, "CONFIG", "GET", "nosuch") == {}
+
+
+def test_set_changes_all_or_nothing() -> None:
+    """redis CONFIG SET."""
+    node = FakeNode()
+    session = open_session(node)
+    assert ask(session, "CONFIG", "SET", "maxclients", "50", "loglevel", "debug") is OK
+    assert (node.settings.config.clients_max, node.settings.config.log_level) == (50, "debug")
+    refused = ask(session, "CONFIG", "SET", "maxclients", "60", "nosuch", "1")
+    assert refused == Error("ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'")
+    assert node.settings.config.clients_max == 50
+    assert ask(session, "CONFIG", "SET", "maxclients", "60", "loglevel") is SYNTAX_ERROR
+
+
+def test_a_refusal_is_one_line_whatever_the_client_wrote() -> None:
+    """A line break in a reply would end it."""
+    refused = ask(open_session(), "CONFIG", "SET", b"no\r\nsuch\xff", "1")
+    assert refused == Error("ERR Unknown option or number of arguments for CONFIG SET - 'no  such\udcff'")

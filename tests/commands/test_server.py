@@ -1,0 +1,181 @@
+"""INFO, TIME, ROLE, WAIT."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftkv.commands.info import human_size
+from raftkv.commands.session import NodeStatus
+from raftkv.commands.table import Awaited
+from raftkv.raft.types import NOBODY
+from raftkv.resp.replies import NOT_AN_INTEGER, Error, Verbatim
+from tests.commands.fake_node import CLUSTER_ID, FakeNode, ask, node_status, open_session
+
+ALL_SECTIONS = [
+    *("Server", "Clients", "Memory", "Persistence", "Stats", "Replication"),
+    *("CPU", "Modules", "Errorstats", "Cluster", "Keyspace", "Raft"),
+]
+
+
+def info(status: NodeStatus, *sections: str) -> str:
+    """INFO's text at a node that sees the cluster so."""
+    node = FakeNode(status, keys_by_slot={5: [b"a", b"b"]})
+    reply = ask(open_session(node), "INFO", *sections)
+    assert isinstance(reply, Verbatim)
+    return reply.text.decode()
+
+
+def fields(status: NodeStatus, section: str) -> dict[str, str]:
+    """One section's fields."""
+    title, *lines = info(status, section).splitlines()
+    assert title.lower() == f"# {section}"
+    return dict(line.split(":", 1) for line in lines)
+
+
+def titles(text: str) -> list[str]:
+    """Names of the sections."""
+    return [line[2:] for line in text.splitlines() if line.startswith("# ")]
+
+
+@pytest.mark.parametrize("sections", [[], ["default"], ["all"], ["everything"], ["raft", "EVERYTHING"]])
+def test_all_sections_are_shown(sections: list[str]) -> None:
+    """redis INFO."""
+    assert titles(info(node_status(), *sections)) == ALL_SECTIONS
+
+
+def test_sections_are_shown_once_in_their_order() -> None:
+    """redis 7 INFO with several sections; unknown ones are ignored."""
+    assert titles(info(node_status(), "raft", "nosuch", "SERVER", "raft")) == ["Server", "Raft"]
+    assert info(node_status(), "nosuch") == ""
+    assert info(node_status(), "cluster", "keyspace") == (
+        "# Cluster\r\ncluster_enabled:1\r\n\r\n# Keyspace\r\ndb0:keys=2,expires=1,avg_ttl=0\r\n"
+    )
+
+
+def test_server_section_names_the_process() -> None:
+    """redis INFO server; `raftkv status` reads process_id."""
+    server = fields(node_status(), "server")
+    assert server["redis_version"] == "7.2.4"
+    assert server["redis_mode"] == "cluster"
+    assert (server["process_id"], server["tcp_port"]) == ("4242", "7001")
+    assert (server["uptime_in_seconds"], server["uptime_in_days"]) == ("90000", "1")
+    assert server["run_id"] == "ab" * 20
+
+
+def test_sizes_are_written_for_people_too() -> None:
+    """redis bytesToHuman."""
+    memory = fields(node_status(), "memory")
+    assert (memory["used_memory"], memory["used_memory_human"]) == (str(3 << 20), "3.00M")
+    assert [human_size(size) for size in (0, 1023, 1024, 1535760)] == ["0B", "1023B", "1.00K", "1.46M"]
+
+
+def test_counts_are_shown() -> None:
+    """redis INFO clients, stats, persistence, errorstats, cpu."""
+    status = node_status()
+    assert fields(status, "clients")["connected_clients"] == "1"
+    stats = fields(status, "stats")
+    assert (stats["total_connections_received"], stats["total_error_replies"]) == ("7", "3")
+    assert fields(status, "errorstats") == {"errorstat_ERR": "count=2", "errorstat_MOVED": "count=1"}
+    assert fields(status, "persistence")["rdb_changes_since_last_save"] == "40"
+    assert fields(status, "cpu") == {"used_cpu_sys": "0.250000", "used_cpu_user": "1.500000"}
+
+
+def test_a_leader_is_a_master_with_its_replicas() -> None:
+    """redis INFO replication."""
+    replication = fields(node_status(1), "replication")
+    assert (replication["role"], replication["connected_slaves"]) == ("master", "2")
+    assert replication["slave0"] == "ip=127.0.0.1,port=7002,state=online,offset=82,lag=0"
+    assert replication["master_repl_offset"] == "90"
+
+
+def test_a_follower_is_a_replica_of_the_leader() -> None:
+    """redis INFO replication."""
+    replication = fields(node_status(2, leader_id=3), "replication")
+    assert replication["role"] == "slave"
+    assert (replication["master_port"], replication["master_link_status"]) == ("7003", "up")
+    assert fields(node_status(2, leader_id=NOBODY), "replication")["master_link_status"] == "down"
+
+
+def test_raft_section_has_redisrafts_names() -> None:
+    """RedisRaft's INFO raft, which `raftkv status` reads; the other nodes only."""
+    node = "state=connected,voting=yes,addr=127.0.0.1"
+    last = "last_conn_secs=-1,conn_errors=0,conn_oks=0"
+    assert fields(node_status(2, leader_id=3), "raft") == {
+        "raft_cluster_id": CLUSTER_ID.hex(),
+        "raft_node_id": "2",
+        "raft_state": "up",
+        "raft_role": "follower",
+        "raft_is_voting": "yes",
+        "raft_leader_id": "3",
+        "raft_current_term": "4",
+        "raft_num_nodes": "3",
+        "raft_num_voting_nodes": "3",
+        "raft_node1": f"id=1,{node},port=7001,{last}",
+        "raft_node3": f"id=3,{node},port=7003,{last}",
+        "raft_log_entries": "100",
+        "raft_current_index": "100",
+        "raft_commit_index": "90",
+        "raft_last_applied_index": "90",
+        "raft_persisted_index": "95",
+    }
+    assert fields(node_status(2, leader_id=NOBODY), "raft")["raft_leader_id"] == "-1"
+
+
+def test_time_is_two_numbers_in_strings() -> None:
+    """redis TIME."""
+    assert ask(open_session(), "TIME") == [b"1700000000", b"123456"]
+
+
+def test_role_of_a_leader_and_of_a_follower() -> None:
+    """redis ROLE."""
+    assert ask(open_session(FakeNode(node_status(1))), "ROLE") == [
+        b"master",
+        90,
+        [[b"127.0.0.1", b"7002", b"82"], [b"127.0.0.1", b"7003", b"83"]],
+    ]
+    follower = open_session(FakeNode(node_status(2, leader_id=3)))
+    assert ask(follower, "ROLE") == [b"slave", b"127.0.0.1", 7003, b"connected", 90]
+    alone = open_session(FakeNode(node_status(2, leader_id=NOBODY)))
+    assert ask(alone, "ROLE") == [b"slave", b"127.0.0.1", 7001, b"connect", 90]
+
+
+def test_wait_answers_at_once_when_enough_replicas_have_it() -> None:
+    """redis WAIT: the number that was reached, about the connection's own last write."""
+    node = FakeNode(replicas=2)
+    session = open_session(node)
+    session.last_write_index = 77
+    assert ask(session, "WAIT", "1", "0") == 2
+    assert ask(session, "WAIT", "-1", "0") == 2
+    assert node.replicas_asked_at == [77, 77]
+
+
+def test_wait_waits_for_more() -> None:
+    """redis WAIT: until they have it, or until the time is up."""
+    node = FakeNode(replicas=1)
+    waiting = ask(open_session(node), "WAIT", "2", "500")
+    assert isinstance(waiting, Awaited)
+    assert waiting.timeout_ms == 500
+    assert waiting.look() is None
+    assert waiting.at_last() == 1
+    node.replicas = 2
+    assert waiting.look() == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("a 0", NOT_AN_INTEGER),
+        ("0 b", Error("ERR timeout is not an integer or out of range")),
+        ("0 -1", Error("ERR timeout is negative")),
+    ],
+)
+def test_wait_refuses_in_rediss_words(line: str, error: Error) -> None:
+    """redis WAIT."""
+    assert ask(open_session(), "WAIT", *line.split()) == error
+
+
+def test_wait_at_a_follower_is_refused() -> None:
+    """redis WAIT: a replica knows nothing of other replicas."""
+    refused = ask(open_session(FakeNode(node_status(2))), "WAIT", "0", "0")
+    assert isinstance(refused, Error)
+    assert refused.text.startswith("ERR WAIT cannot be used with replica instances.")
