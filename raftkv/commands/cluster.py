@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from raftkv.commands.containers import container
 from raftkv.commands.session import MemberStatus, NodeStatus, Session, member_name, shard_name
-from raftkv.commands.slots import SLOT_COUNT, slot_of
 from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, Handler
 from raftkv.raft.types import FOLLOWER, LEADER, NOBODY, Role
 from raftkv.resp.integers import parse_integer
@@ -27,6 +26,7 @@ from raftkv.resp.replies import (
     cluster_down,
     printable,
 )
+from raftkv.slots import SLOT_COUNT, slot_of
 
 #: Redis's texts.
 _INVALID_SLOT = Error("ERR Invalid slot")

@@ -31,10 +31,10 @@ def text(reply: Reply) -> str:
 
 
 def without_leader() -> NodeStatus:
-    """Node 2, after node 1 was lost."""
+    """Node 2, after node 3, which led, was lost."""
     status = node_status(2, leader_id=NOBODY)
-    status.last_leader_id = 1
-    status.members[0].is_reachable = False
+    status.last_leader_id = 3
+    status.members[2].is_reachable = False
     return status
 
 
@@ -100,14 +100,14 @@ def test_nodes_are_described_line_by_line() -> None:
 
 def test_an_unreachable_node_is_shown_as_such() -> None:
     """redis CLUSTER NODES: fail?, disconnected."""
-    line = text(ask_node(without_leader(), "NODES")).splitlines()[0]
-    assert line == f"{N1} 127.0.0.1:7001@17001 master,fail? - 0 0 4 disconnected 0-16383"
+    line = text(ask_node(without_leader(), "NODES")).splitlines()[2]
+    assert line == f"{N3} 127.0.0.1:7003@17003 master,fail? - 0 0 4 disconnected 0-16383"
 
 
 def test_without_a_leader_the_last_one_stays_master_but_the_state_is_fail() -> None:
     """DESIGN: an empty slot map makes clients raise."""
     status = without_leader()
-    assert ask_node(status, "SLOTS") == ask_node(node_status(2, leader_id=1), "SLOTS")
+    assert ask_node(status, "SLOTS") == ask_node(node_status(2, leader_id=3), "SLOTS")
     info = text(ask_node(status, "INFO"))
     assert "cluster_state:fail\r\n" in info
     assert "cluster_slots_ok:0\r\n" in info

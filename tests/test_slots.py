@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftkv.commands.slots import SLOT_COUNT, hash_tag_of, slot_of
+from raftkv.slots import SLOT_COUNT, hash_tag_of, slot_of
 
 
 @pytest.mark.parametrize(
