@@ -160,7 +160,7 @@ class Config:
     batch_bytes_max: int = field(default=_MB, metadata=_key(Size(1 << 10, 64 * _MB), "size of one entry"))
     #: Milliseconds that commands may wait for company while other batches are in flight.
     gather_ms: float = field(
-        default=1.0,
+        default=5.0,
         metadata=_key(Number(0, 1000), "time that commands gather behind a batch in flight", is_runtime=True),
     )
     batches_in_flight_max: int = field(
