@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from raftkv import rows
-from raftkv.rows import STRING, VALUE_OFFSET, PendingRows, RowStore
-
-#: What a cached value costs in memory on top of its bytes, about.
-_RECORD_OVERHEAD_BYTES: Final = 300
+from raftkv.cache import Record, RecordCache
+from raftkv.rows import ABSENT, STRING, VALUE_OFFSET, PendingRows, RowStore
+from raftkv.slots import SLOT_COUNT
 
 #: `set_string`: leave the expiry as it is.
 KEEP_EXPIRY: Final = -1
@@ -33,21 +32,6 @@ class WrongType(Exception):
 
 
 @dataclass(slots=True)
-class Record:
-    """A key as it stands in the rows. Owned by the keyspace: callers only read it."""
-
-    row_key: bytes
-    kind: int
-    #: Milliseconds of the Unix epoch, log time; 0: never.
-    expires_ms: int
-    #: Log index of the last change.
-    version: int
-    value: bytes
-    #: Read since the cache last looked for something to forget.
-    is_recent: bool = False
-
-
-@dataclass(slots=True)
 class KeyCount:
     """Keys of one database, due ones that are not removed yet included."""
 
@@ -58,29 +42,40 @@ class KeyCount:
 class Keyspace:
     """All databases of one group; `db` says which one is meant.
 
-    Invariant: `_cache` holds what the rows hold (None: no such key), as far as it holds anything.
+    Invariants: the cache holds what the rows hold, as far as it holds anything. No key expires before
+    `_first_expiry_ms`.
     """
 
     def __init__(self, store: RowStore, *, cache_bytes_max: int) -> None:
         self.rows = PendingRows(store)
-        #: The database that calls are about. Set by the machine.
-        self.db = 0
         self.now_ms = store.applied.log_time_ms
         self.clock_ms = self.now_ms
         #: Log index of the entry that is applied.
         self.version = store.applied.index
         #: Rows may be changed: an entry is being applied.
         self.is_applying = False
-        self._cache_bytes_max = cache_bytes_max
-        self._cache_bytes = 0
-        self._caches: dict[int, dict[bytes, Record | None]] = {}
+        #: Keys that were removed because they had expired, since this node started.
+        self.expired_count = 0
+        self._cache = RecordCache(cache_bytes_max)
+        self._db = 0
+        self._first_expiry_ms = 0
+
+    @property
+    def db(self) -> int:
+        """The database that calls are about. Set by the machine."""
+        return self._db
+
+    @db.setter
+    def db(self, db: int) -> None:
+        self._db = db
+        self._cache.select(db)
 
     # -- one key ----------------------------------------------------------------------------
 
     def find(self, key: bytes) -> Record | None:
         """The key's record; None when there is none or it has expired. Raises `ReadsDueKey`."""
-        record = self._stored(key)
-        if record is None:
+        record = self._record(key)
+        if record.kind == ABSENT:
             return None
         expires_ms = record.expires_ms
         if expires_ms and expires_ms <= self.clock_ms:
@@ -88,6 +83,7 @@ class Keyspace:
                 raise ReadsDueKey
             if self.is_applying:
                 self._remove(key, record)
+                self.expired_count += 1
             return None
         return record
 
@@ -102,21 +98,13 @@ class Keyspace:
 
     def set_string(self, key: bytes, value: bytes, expires_ms: int = 0) -> None:
         """Set `key` to a string, whatever it was; `expires_ms` 0: never, KEEP_EXPIRY: as it is."""
-        record = self._stored(key)
-        if record is None:
+        record = self._record(key)
+        if record.kind == ABSENT:
             expires_ms = 0 if expires_ms == KEEP_EXPIRY else expires_ms
-            record = Record(rows.key_row(self.db, key), STRING, 0, 0, value)
-            self._remember(key, record, len(value))
             self._count(1, 0)
-        else:
-            self._cache_bytes += len(value) - len(record.value)
-            if self._cache_bytes > self._cache_bytes_max:
-                self._forget(key)
-        if expires_ms not in (KEEP_EXPIRY, record.expires_ms):
-            self._move_expiry(record, expires_ms)
-        record.kind = STRING
-        record.value = value
-        self._put(record)
+        elif expires_ms == KEEP_EXPIRY:
+            expires_ms = record.expires_ms
+        self._put(key, record, STRING, expires_ms, value)
 
     def delete(self, key: bytes) -> bool:
         """Delete a key; say whether there was one."""
@@ -128,162 +116,151 @@ class Keyspace:
 
     def set_expiry(self, key: bytes, expires_ms: int) -> None:
         """Let an existing key expire; 0: never."""
-        record = self._stored(key)
-        assert record is not None, "only an existing key gets an expiry"
-        self._move_expiry(record, expires_ms)
-        self._put(record)
+        record = self._record(key)
+        assert record.kind != ABSENT, "only an existing key gets an expiry"
+        self._put(key, record, record.kind, expires_ms, record.value)
 
     # -- many keys --------------------------------------------------------------------------
 
     def counts(self) -> KeyCount:
         """Number of keys of this database, without a look at them."""
-        return KeyCount(*rows.unpack_counts(self.rows.get(rows.counts_row(self.db))))
+        return KeyCount(*rows.unpack_counts(self.rows.get(rows.counts_row(self._db))))
 
     def counts_by_db(self) -> dict[int, KeyCount]:
-        """Number of keys of every database that ever had one."""
+        """Number of keys of every database that has one."""
         first, end = bytes((rows.COUNTS,)), bytes((rows.COUNTS + 1,))
         return {row_key[1]: KeyCount(*rows.unpack_counts(row)) for row_key, row in self.rows.scan(first, end)}
 
     def all_keys(self) -> Iterator[tuple[bytes, int]]:
         """The live keys of this database and their types, in the order of their rows, as of this call."""
-        first, end = rows.db_range(rows.KEYS, self.db)
-        return self._live(self.rows.scan(first, end))
+        return _live_rows(self.rows.scan(*rows.db_range(rows.KEYS, self._db)), self.now_ms)
 
     def scan(self, cursor: int, count: int) -> tuple[Iterator[tuple[bytes, int]], ScanCursor]:
-        """At least `count` rows from `cursor` on, those of one hash never apart.
+        """At least `count` rows from `cursor` on, those of one hash never apart; as of this call.
 
         Gives the live keys with their types, and what holds the next cursor once they were consumed.
         """
-        first = self._row_of_cursor(cursor)
-        _, end = rows.db_range(rows.KEYS, self.db)
+        first, end = rows.db_range(rows.KEYS, self._db)
+        slot, key_hash = cursor >> 32, cursor & 0xFFFFFFFF
+        # A cursor that nobody was given may name a slot that doesn't fit a row: nothing is there.
+        first = rows.keys_from(self._db, slot, key_hash) if slot < SLOT_COUNT else end
         position = ScanCursor()
-        return self._live(_page(self.rows.scan(first, end), count, position)), position
+        return _live_rows(_page(self.rows.scan(first, end), count, position), self.now_ms), position
 
     def count_keys_in_slot(self, slot: int) -> int:
         """Number of live keys in a slot of this database."""
-        return sum(1 for _ in self._live(self.rows.scan(*rows.slot_range(self.db, slot))))
+        return sum(1 for _ in self._live_in_slot(slot))
 
     def keys_in_slot(self, slot: int, count_max: int) -> list[bytes]:
         """The first live keys in a slot of this database."""
         found: list[bytes] = []
-        for key, _ in self._live(self.rows.scan(*rows.slot_range(self.db, slot))):
+        for key, _ in self._live_in_slot(slot):
             if len(found) >= count_max:
                 break
             found.append(key)
         return found
 
     def due_keys(self, time_ms: int, count_max: int) -> dict[int, list[bytes]]:
-        """Up to `count_max` keys that are due at `time_ms`, the longest due first, by database."""
+        """Up to `count_max` keys that are due at `time_ms`, the longest due first, by database.
+
+        Looks only behind what earlier calls found to be empty: there lie the remains of removed rows,
+        which RocksDB walks over one by one.
+        """
         due: dict[int, list[bytes]] = {}
-        for position, (row_key, _) in enumerate(self.rows.scan(*rows.expires_range(time_ms))):
+        if time_ms < self._first_expiry_ms:
+            return due
+        first_ms = time_ms + 1
+        for position, (row_key, _) in enumerate(
+            self.rows.scan(*rows.expires_range(self._first_expiry_ms, time_ms))
+        ):
+            expires_ms, db, key = rows.expiry_of(row_key)
+            first_ms = min(first_ms, expires_ms)
             if position >= count_max:
                 break
-            db, key = rows.db_and_key_of_expiry(row_key)
             due.setdefault(db, []).append(key)
+        self._first_expiry_ms = first_ms
         return due
 
     def flush_all(self) -> None:
-        """Delete every key of every database."""
-        self._caches.clear()
-        self._cache_bytes = 0
+        """Delete every key of every database. The last step of a command: it can't be undone."""
+        self._cache.clear()
         self.rows.delete_range(rows.DATA_FIRST, rows.DATA_END)
 
     # -- undo -------------------------------------------------------------------------------
 
     def rollback(self) -> None:
         """Take back all that the present command changed."""
-        self.rows.rollback()
-        # It may have changed any value in place, so none is trusted; they are read again as needed.
-        self._caches.clear()
-        self._cache_bytes = 0
+        for row_key in self.rows.rollback():
+            owner = rows.db_and_key_of(row_key)
+            if owner is not None:
+                self._cache.drop(*owner)
 
     # -- rows and cache ---------------------------------------------------------------------
 
-    def _stored(self, key: bytes) -> Record | None:
-        """The key's record, expired or not."""
-        cache = self._caches.get(self.db)
-        if cache is None:
-            cache = self._caches[self.db] = {}
+    def _record(self, key: bytes) -> Record:
+        """The key's record, expired or not; of kind ABSENT when there is no such key."""
         try:
-            record = cache[key]
+            record = self._cache.records[key]
         except KeyError:
             return self._load(key)
-        if record is not None:
-            record.is_recent = True
+        record.is_recent = True
         return record
 
-    def _load(self, key: bytes) -> Record | None:
-        row_key = rows.key_row(self.db, key)
+    def _load(self, key: bytes) -> Record:
+        row_key = rows.key_row(self._db, key)
         row = self.rows.get(row_key)
         if row is None:
-            self._remember(key, None, 0)
-            return None
-        kind, expires_ms, version = rows.unpack_value(row)
-        record = Record(row_key, kind, expires_ms, version, row[VALUE_OFFSET:])
-        self._remember(key, record, len(record.value))
+            record = Record(row_key, ABSENT, 0, 0, b"")
+        else:
+            kind, expires_ms, version = rows.unpack_value(row)
+            record = Record(row_key, kind, expires_ms, version, row[VALUE_OFFSET:])
+        self._cache.add(key, record)
         return record
 
-    def _remember(self, key: bytes, record: Record | None, value_bytes: int) -> None:
-        cache = self._caches[self.db]
-        if key not in cache:
-            self._cache_bytes += len(key) + _RECORD_OVERHEAD_BYTES
-        cache[key] = record
-        self._cache_bytes += value_bytes
-        if self._cache_bytes > self._cache_bytes_max:
-            self._forget(key)
-
-    def _forget(self, newest: bytes) -> None:
-        """Forget old values until the rest fits; those read since the last look get a second chance."""
-        cache = self._caches[self.db]
-        while self._cache_bytes > self._cache_bytes_max:
-            key = next(iter(cache))
-            record = cache.pop(key)
-            if key == newest:
-                cache[key] = record
-                if len(cache) == 1:
-                    return
-            elif record is not None and record.is_recent:
-                record.is_recent = False
-                cache[key] = record
-            else:
-                self._cache_bytes -= _cost(key, record)
-
-    def _put(self, record: Record) -> None:
-        record.version = self.version
-        self.rows.put(
-            record.row_key, rows.pack_value(record.kind, record.expires_ms, record.version, record.value)
-        )
+    def _put(self, key: bytes, record: Record, kind: int, expires_ms: int, value: bytes) -> None:
+        """Give a key this content. The rows come first: what fails there leaves the record as it was."""
+        version = self.version
+        if expires_ms != record.expires_ms:
+            self._move_expiry(record, expires_ms)
+        self.rows.put(record.row_key, rows.pack_value(kind, expires_ms, version, value))
+        grown_bytes = len(value) - len(record.value)
+        record.kind = kind
+        record.expires_ms = expires_ms
+        record.version = version
+        record.value = value
+        if grown_bytes:
+            self._cache.resize(key, grown_bytes)
 
     def _remove(self, key: bytes, record: Record) -> None:
         if record.expires_ms:
-            self.rows.delete(rows.expires_row(record.expires_ms, record.row_key))
+            self._move_expiry(record, 0)
         self.rows.delete(record.row_key)
-        self._count(-1, -1 if record.expires_ms else 0)
-        cache = self._caches[self.db]
-        if key in cache:
-            self._cache_bytes -= len(record.value)
-            cache[key] = None
+        self._count(-1, 0)
+        size_bytes = len(record.value)
+        record.kind = ABSENT
+        record.expires_ms = record.version = 0
+        record.value = b""
+        self._cache.resize(key, -size_bytes)
 
     def _move_expiry(self, record: Record, expires_ms: int) -> None:
+        """Let the `expires` row follow a change of the record's expiry, which the caller makes."""
         if record.expires_ms:
             self.rows.delete(rows.expires_row(record.expires_ms, record.row_key))
+        else:
+            self._count(0, 1)
         if expires_ms:
             self.rows.put(rows.expires_row(expires_ms, record.row_key), b"")
-        self._count(0, bool(expires_ms) - bool(record.expires_ms))
-        record.expires_ms = expires_ms
+            self._first_expiry_ms = min(self._first_expiry_ms, expires_ms)
+        else:
+            self._count(0, -1)
 
     def _count(self, keys: int, expiring: int) -> None:
-        if keys or expiring:
-            row_key = rows.counts_row(self.db)
-            keys_before, expiring_before = rows.unpack_counts(self.rows.get(row_key))
-            self.rows.put(row_key, rows.pack_counts(keys_before + keys, expiring_before + expiring))
+        row_key = rows.counts_row(self._db)
+        keys_before, expiring_before = rows.unpack_counts(self.rows.get(row_key))
+        self.rows.put(row_key, rows.pack_counts(keys_before + keys, expiring_before + expiring))
 
-    def _live(self, stored: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, int]]:
-        """Keys and types of the rows that have not expired by now."""
-        return _live_rows(stored, self.now_ms)
-
-    def _row_of_cursor(self, cursor: int) -> bytes:
-        return rows.keys_from(self.db, cursor >> 32, cursor & 0xFFFFFFFF)
+    def _live_in_slot(self, slot: int) -> Iterator[tuple[bytes, int]]:
+        return _live_rows(self.rows.scan(*rows.slot_range(self._db, slot)), self.now_ms)
 
 
 class ScanCursor:
@@ -315,11 +292,8 @@ def _page(
 
 
 def _live_rows(stored: Iterator[tuple[bytes, bytes]], now_ms: int) -> Iterator[tuple[bytes, int]]:
+    """Keys and types of the rows that have not expired by `now_ms`."""
     for row_key, value in stored:
         kind, expires_ms, _ = rows.unpack_value(value)
         if not expires_ms or expires_ms > now_ms:
             yield rows.key_of(row_key), kind
-
-
-def _cost(key: bytes, record: Record | None) -> int:
-    return len(key) + _RECORD_OVERHEAD_BYTES + (len(record.value) if record is not None else 0)

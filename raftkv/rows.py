@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import struct
 from binascii import crc32
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from raftkv.applied import AppliedState
@@ -31,7 +33,8 @@ COUNTS: Final = 0x04
 DATA_FIRST: Final = bytes((KEYS,))
 DATA_END: Final = bytes((COUNTS + 1,))
 
-#: The type byte of a string; the collections' follow.
+#: The type byte of a string; the collections' follow. ABSENT stands for no row at all.
+ABSENT: Final = 0
 STRING: Final = 1
 
 #: Where the key begins in a `keys` row's key, and where the place (db, slot, crc32) begins.
@@ -100,7 +103,7 @@ def keys_from(db: int, slot: int, key_hash: int) -> bytes:
 
 
 def slot_range(db: int, slot: int) -> tuple[bytes, bytes]:
-    """[first, end) of a slot's `keys` rows. The last slot of a database is followed by the next database."""
+    """[first, end) of a slot's `keys` rows."""
     first = _SLOT_PREFIX.pack(KEYS, db, slot)
     return first, next_prefix(first)
 
@@ -122,14 +125,34 @@ def expires_row(expires_ms: int, row_key: bytes) -> bytes:
     return _EXPIRES_PREFIX.pack(EXPIRES, expires_ms) + row_key[1:]
 
 
-def expires_range(until_ms: int) -> tuple[bytes, bytes]:
-    """[first, end) of the `expires` rows that are due at `until_ms`."""
-    return bytes((EXPIRES,)), _EXPIRES_PREFIX.pack(EXPIRES, until_ms + 1)
+def expires_range(first_ms: int, until_ms: int) -> tuple[bytes, bytes]:
+    """[first, end) of the `expires` rows from `first_ms` to `until_ms`, both included."""
+    return _EXPIRES_PREFIX.pack(EXPIRES, first_ms), _EXPIRES_PREFIX.pack(EXPIRES, until_ms + 1)
 
 
-def db_and_key_of_expiry(expires_row_key: bytes) -> tuple[int, bytes]:
-    """The database and the key that an `expires` row belongs to."""
-    return expires_row_key[9], expires_row_key[9 + KEY_OFFSET - 1 :]
+def expiry_of(expires_row_key: bytes) -> tuple[int, int, bytes]:
+    """Time, database and key that an `expires` row tells of."""
+    expires_ms = int.from_bytes(expires_row_key[1:9], "big")
+    return expires_ms, expires_row_key[9], expires_row_key[9 + KEY_OFFSET - 1 :]
+
+
+def db_and_key_of(row_key: bytes) -> tuple[int, bytes] | None:
+    """The database and key that a data row belongs to; None: it belongs to no single key."""
+    if row_key[0] == KEYS:
+        return row_key[1], row_key[KEY_OFFSET:]
+    if row_key[0] == EXPIRES:
+        return expiry_of(row_key)[1:]
+    return None
+
+
+def db_of(row_key: bytes) -> int:
+    """The database that a `keys` row belongs to."""
+    return row_key[1]
+
+
+def is_keys_row(row_key: bytes) -> bool:
+    """Whether a row is one of `keys`."""
+    return row_key[0] == KEYS
 
 
 def pack_value(kind: int, expires_ms: int, version: int, value: bytes) -> bytes:
@@ -164,20 +187,35 @@ class _Absent:
 _ABSENT: Final = _Absent()
 
 
+@dataclass(slots=True)
+class _Replaced:
+    """What the overlay was before a range was deleted; never changed since."""
+
+    puts: dict[bytes, bytes | None]
+    ranges: list[tuple[bytes, bytes]]
+
+
 class PendingRows:
     """The store's rows with the changes that are not written yet on top; undoes one command.
 
     Invariant: what is read here is what will be read from the store once `write` succeeded.
     """
 
-    __slots__ = ("_journal", "_puts", "_ranges", "_store")
+    __slots__ = ("_journal", "_puts", "_ranges", "_sorted_keys", "_store", "savepoint")
 
     def __init__(self, store: RowStore) -> None:
         self._store = store
         self._puts: dict[bytes, bytes | None] = {}
+        #: Deleted before `_puts` are put. Replaced, never changed.
         self._ranges: list[tuple[bytes, bytes]] = []
         #: What stood in `_puts` before each change since the savepoint.
-        self._journal: list[tuple[bytes, bytes | _Absent | None]] = []
+        self._journal: list[tuple[bytes, bytes | _Absent | _Replaced | None]] = []
+        #: Begin a command: `rollback` comes back to here. A bound method of the list's own, since it
+        #: is called for every command: half the cost of a method around it.
+        self.savepoint: Callable[[], None] = self._journal.clear
+        #: The keys of `_puts` in order. Invariant: they are all of them when there are as many, for a
+        #: key leaves `_puts` only where this is emptied.
+        self._sorted_keys: list[bytes] = []
 
     def get(self, row_key: bytes) -> bytes | None:
         """One row's value."""
@@ -201,7 +239,7 @@ class PendingRows:
         puts[row_key] = None
 
     def delete_range(self, first: bytes, end: bytes) -> None:
-        """Delete the rows of [first, end). A large range can't be undone: do it as a command's last step."""
+        """Delete the rows of [first, end)."""
         doomed = []
         for row_key, _ in self.scan(first, end):
             doomed.append(row_key)
@@ -211,35 +249,45 @@ class PendingRows:
             for row_key in doomed:
                 self.delete(row_key)
             return
+        self._journal.append((first, _Replaced(self._puts, self._ranges)))
         self._puts = {key: value for key, value in self._puts.items() if not first <= key < end}
-        self._ranges.append((first, end))
-        self._journal.clear()
+        if (first, end) not in self._ranges:
+            self._ranges = [*self._ranges, (first, end)]
+        self._sorted_keys = []
 
     def scan(self, first: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """The rows of [first, end) as they are at the moment of this call."""
         stored = self._store.scan(first, end)
         if not self._puts and not self._ranges:
             return stored
-        changed = [
-            (row_key, value)
-            for row_key, value in self._puts.items()
-            if first <= row_key and (end is None or row_key < end)
-        ]
-        changed.sort(key=lambda row: row[0])
-        return _merge(stored, changed, tuple(self._ranges))
+        return _merge(stored, self._changed(first, end), tuple(self._ranges))
 
-    def savepoint(self) -> None:
-        """Begin a command: `rollback` comes back to here."""
-        self._journal.clear()
+    def _changed(self, first: bytes, end: bytes | None) -> list[tuple[bytes, bytes | None]]:
+        """The changed rows of a range, in order."""
+        puts = self._puts
+        if len(self._sorted_keys) != len(puts):
+            self._sorted_keys = sorted(puts)
+        keys = self._sorted_keys
+        end_position = len(keys) if end is None else bisect_left(keys, end)
+        return [(key, puts[key]) for key in keys[bisect_left(keys, first) : end_position]]
 
-    def rollback(self) -> None:
-        """Take back every change since the savepoint."""
-        for row_key, before in reversed(self._journal):
+    def rollback(self) -> list[bytes]:
+        """Take back every change since the savepoint; give the keys of the rows that were changed.
+
+        Of a deleted range that is its first row key, whether there is such a row or not.
+        """
+        journal = self._journal
+        undone = [row_key for row_key, _ in journal]
+        for row_key, before in reversed(journal):
             if isinstance(before, _Absent):
                 del self._puts[row_key]
+            elif isinstance(before, _Replaced):
+                self._puts, self._ranges = before.puts, before.ranges
             else:
                 self._puts[row_key] = before
-        self._journal.clear()
+        journal.clear()
+        self._sorted_keys = []
+        return undone
 
     def write(self, applied: AppliedState) -> None:
         """Store all changes together with `applied`. Raises `WriteStalled`: everything stays as it is."""
@@ -247,6 +295,7 @@ class PendingRows:
         self._puts = {}
         self._ranges = []
         self._journal.clear()
+        self._sorted_keys = []
 
 
 def _is_covered(row_key: bytes, ranges: Sequence[tuple[bytes, bytes]]) -> bool:

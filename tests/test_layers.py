@@ -26,6 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"machine"}),
     frozenset({"commands"}),
     frozenset({"keyspace"}),
+    frozenset({"cache"}),
     frozenset({"rows"}),
     frozenset({"resp"}),
     frozenset({"applied"}),
