@@ -159,7 +159,9 @@ def on_scan(keyspace: Keyspace, args: list[bytes]) -> Reply | Sliced:
     found, position_after = keyspace.scan(cursor, count)
     if kind:
         found = (row for row in found if _TYPE_NAMES[row[1]].encode() == kind)
-    return Sliced(_collect_page(found, compile_glob(pattern), position_after))
+    page = Sliced(_collect_page(found, compile_glob(pattern), position_after))
+    # A small page is one step's work anyway: it need not wait for a turn of its own.
+    return page if count > _ROWS_PER_STEP else page.run()
 
 
 def _collect(found: Iterator[tuple[bytes, int]], pattern: re.Pattern[bytes]) -> Generator[None, None, Reply]:

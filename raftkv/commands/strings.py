@@ -165,7 +165,8 @@ def on_decrby(keyspace: Keyspace, args: list[bytes]) -> Reply:
 
 
 def _add(keyspace: Keyspace, key: bytes, number: int) -> Reply:
-    before = parse_integer(keyspace.get_string(key) or b"0")
+    value = keyspace.get_string(key)
+    before = 0 if value is None else parse_integer(value)
     if before is None:
         return NOT_AN_INTEGER
     after = before + number
