@@ -1,0 +1,208 @@
+"""Strings and keys against a real redis-server: the same commands get the same bytes.
+
+Times are frozen out: expiries are far away and a thousand seconds apart, remaining times are compared by
+their sign alone.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import hiredis
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from raftkv.commands import build_table
+from raftkv.commands.table import READ, CommandRefused
+from raftkv.resp.replies import encode
+from tests.machine.replica import Replica, check_rows
+
+pytestmark = pytest.mark.needs_tool("redis-server")
+
+TABLE = build_table()
+#: About when redis-server runs.
+NOW_MS = 1_800_000_000_000
+
+
+class Redis:
+    """A redis-server of our own, asked one command at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path / "redis.sock")
+        arguments = ("--port", "0", "--unixsocket", self._path, "--save", "", "--dir", str(path))
+        self._process = subprocess.Popen(
+            ("redis-server", *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        output = self._process.stdout
+        assert output is not None, "the output is piped"
+        for line in output:
+            if b"accept connections" in line:
+                break
+        else:
+            pytest.fail("redis-server did not start")
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(self._path)
+
+    def ask(self, args: list[bytes]) -> bytes:
+        """The reply's bytes."""
+        request = hiredis.pack_command(tuple(args))  # type: ignore[arg-type]  # the stub allows one item
+        self._socket.sendall(request)
+        reader = hiredis.Reader(notEnoughData=Ellipsis)
+        raw = b""
+        while True:
+            data = self._socket.recv(65536)
+            assert data, "redis-server closed the connection"
+            raw += data
+            reader.feed(data)
+            if reader.gets() is not Ellipsis:
+                return raw
+
+    def close(self) -> None:
+        """Stop it."""
+        self._socket.close()
+        self._process.terminate()
+        self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """One for all tests; each begins with FLUSHALL."""
+    redis = Redis(tmp_path_factory.mktemp("redis"))
+    yield redis
+    redis.close()
+
+
+def answer(replica: Replica, args: list[bytes]) -> bytes:
+    """Our reply's bytes."""
+    try:
+        spec = TABLE.resolve(args)
+    except CommandRefused as refused:
+        return encode(refused.reply, 2)
+    return encode(replica.read(*args) if spec.route is READ else replica.write(*args, time_ms=NOW_MS), 2)
+
+
+def comparable(args: list[bytes], raw: bytes) -> bytes:
+    """A reply without what may differ: remaining times, and the order of KEYS."""
+    name = args[0].lower()
+    if name in (b"ttl", b"pttl"):
+        return re.sub(rb":\d+\r\n", b":some time\r\n", raw)
+    if name == b"keys" and raw.startswith(b"*"):
+        return b"".join(sorted(raw.split(b"\r\n")))
+    return raw
+
+
+KEYS = st.sampled_from([b"a", b"b", b"c", b"{a}1", b"", b"\xff\x00", b"h[a]llo"])
+VALUES = st.sampled_from(
+    [b"", b"0", b"1", b"-7", b"00", b"+1", b" 1", b"1.5", b"9223372036854775807", b"-9223372036854775808",
+     b"9223372036854775808", b"text", b"\x00\xff"]
+) | st.binary(max_size=5)  # fmt: skip
+PATTERNS = st.sampled_from(
+    [b"*", b"", b"?", b"[ab]", b"[^a]", b"{a}*", b"h\\[a\\]llo", b"h[", b"[c-a]", b"**a"]
+)
+CONDITIONS = st.lists(st.sampled_from([b"NX", b"xx", b"GT", b"lt", b"junk"]), max_size=2)
+
+
+@st.composite
+def set_options(draw: st.DrawFn, far: bytes) -> list[bytes]:
+    """Words behind SET's value, sensible or not."""
+    words: list[bytes] = []
+    word = st.sampled_from([b"NX", b"xx", b"GET", b"keepttl", b"EX", b"px", b"EXAT", b"pxat", b"junk"])
+    for each in draw(st.lists(word, max_size=3)):
+        words.append(each)
+        if each.lower() in (b"ex", b"px", b"exat", b"pxat"):
+            # A time that EX takes is also far away for PX; absolute ones are all in the future.
+            time = {b"exat": b"9" + far, b"px": far + b"000", b"pxat": b"9" + far + b"000"}.get(
+                each.lower(), far
+            )
+            words += draw(
+                st.sampled_from([[time]] * 6 + [[b"0"], [b"-1"], [b"x"], [b"9223372036854775807"], []])
+            )
+    return words
+
+
+@st.composite
+def command(draw: st.DrawFn, position: int) -> list[bytes]:
+    """One command; `position` makes its times its own."""
+    far = b"%d" % (draw(st.integers(1, 9)) * 1_000_000_00 + position * 1000)
+    key = draw(KEYS)
+    number = st.sampled_from([b"1", b"-1", b"9223372036854775807", b"-9223372036854775808", b"x", b""])
+    expire = draw(st.sampled_from([far] * 5 + [b"0", b"-5", b"x", b"9223372036854775807"]))
+    return draw(
+        st.sampled_from(
+            [
+                [b"GET", key],
+                [b"SET", key, draw(VALUES), *draw(set_options(far))],
+                [b"SET", key, draw(VALUES)],
+                [
+                    draw(st.sampled_from([b"DEL", b"UNLINK", b"EXISTS", b"MGET"])),
+                    *draw(st.lists(KEYS, max_size=3)),
+                ],
+                [b"MSET", *draw(st.lists(KEYS | VALUES, max_size=5))],
+                [
+                    draw(
+                        st.sampled_from([b"incr", b"DECR", b"STRLEN", b"TYPE", b"TTL", b"PTTL", b"PERSIST"])
+                    ),
+                    key,
+                ],
+                [draw(st.sampled_from([b"INCRBY", b"DECRBY"])), key, draw(number | VALUES)],
+                [b"APPEND", key, draw(VALUES)],
+                [b"EXPIRE", key, expire, *draw(CONDITIONS)],
+                [b"PEXPIRE", key, expire + b"000", *draw(CONDITIONS)],
+                [b"KEYS", draw(PATTERNS)],
+                [b"DBSIZE"],
+                draw(st.sampled_from([[b"FLUSHALL"], [b"FLUSHALL", b"sync"], [b"flushall", b"junk"]])),
+            ]
+        )
+    )
+
+
+@st.composite
+def sequence(draw: st.DrawFn) -> list[list[bytes]]:
+    """Commands in a row."""
+    return [draw(command(position)) for position in range(draw(st.integers(1, 25)))]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(commands=sequence())
+def test_any_sequence_is_answered_as_redis_answers_it(redis: Redis, commands: list[list[bytes]]) -> None:
+    """Redis 7 itself."""
+    redis.ask([b"FLUSHALL"])
+    replica = Replica(commands=TABLE)
+    for args in commands:
+        ours, theirs = answer(replica, args), redis.ask(args)
+        assert comparable(args, ours) == comparable(args, theirs), args
+    check_rows(replica)
+
+
+ODD = """
+SET k v EX 10 PX 10|SET k v EX 10 EX 20|SET k v KEEPTTL EX 10|SET k v NX XX|SET k v EX|SET k v PXAT 0
+SET k v EX -1|SET k v EX 9223372036854775|SET k v PX 9223372036854775807|SET k v EXAT 9223372036854775
+SET k v EX 1.5|SET k v PXAT 1|SET k v NX GET|SET k v XX GET|SET k v GET GET|SET k|SET k v BOGUS
+SET k v nx ex abc|SET k v nx ex abc bogus|INCRBY k 1.5|INCRBY k|DECRBY k -9223372036854775808
+INCRBY k 9223372036854775808|INCR k x|APPEND k|STRLEN k x|GET|MGET|MSET a|MSET a 1 b|MSET|DEL|EXPIRE k
+EXPIRE k x|EXPIRE k 10 bogus|EXPIRE k 10 NX XX|EXPIRE k 10 GT LT|EXPIRE k 10 NX GT
+EXPIRE k 9223372036854775807|EXPIRE k -9223372036854775808|PEXPIRE k 9223372036854775807|pexpire k x NX
+TTL|PTTL k k|SCAN|SCAN x|SCAN -1x|SCAN 1x|SCAN 0 COUNT|SCAN 0 COUNT 0|SCAN 0 COUNT x|SCAN 0 BOGUS 1
+SCAN 0 MATCH|SCAN 99999999999999999999|SCAN 0 TYPE list|SCAN 0 TYPE STRING MATCH nothing
+SCAN 0 TYPE bogus|SCAN 0 COUNT 100000|SCAN 0 MATCH k COUNT 1000|DBSIZE x|FLUSHALL x|FLUSHALL sync x|KEYS
+KEYS k k|TYPE|TYPE nothing|PERSIST nothing|EXISTS k k nothing|UNLINK k k
+"""
+
+
+@pytest.mark.parametrize("line", ODD.strip().replace("\n", "|").split("|"))
+def test_odd_command_is_answered_as_redis_answers_it(redis: Redis, line: str) -> None:
+    """Redis 7 itself: with nothing, a string and a number there, and what is left behind."""
+    args = line.encode().split(b" ")
+    for before in ([b"DBSIZE"], [b"SET", b"k", b"text"], [b"SET", b"k", b"5", b"EX", b"1000"]):
+        redis.ask([b"FLUSHALL"])
+        replica = Replica(commands=TABLE)
+        for each in (before, args, [b"GET", b"k"], [b"TTL", b"k"]):
+            assert comparable(each, answer(replica, each)) == comparable(each, redis.ask(each)), (
+                before,
+                each,
+            )

@@ -1,0 +1,1 @@
+"""The state machine over rows: keyspace, batches, expiry, undo."""

@@ -1,0 +1,1 @@
+"""Storage: the log, the rows, the data directory."""
