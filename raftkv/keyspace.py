@@ -19,6 +19,9 @@ from raftkv.cache import Record, RecordCache
 from raftkv.rows import ABSENT, STRING, VALUE_OFFSET, PendingRows, RowStore
 from raftkv.slots import SLOT_COUNT
 
+#: Bytes of keys that one removal of due keys names, but for the last one's.
+DUE_BYTES_MAX: Final = 256 << 10
+
 #: `set_string`: leave the expiry as it is.
 KEEP_EXPIRY: Final = -1
 
@@ -163,6 +166,7 @@ class Keyspace:
     def due_keys(self, time_ms: int, count_max: int) -> dict[int, list[bytes]]:
         """Up to `count_max` keys that are due at `time_ms`, the longest due first, by database.
 
+        Fewer when they are long: all but the last take up at most DUE_BYTES_MAX.
         Looks only behind what earlier calls found to be empty: there lie the remains of removed rows,
         which RocksDB walks over one by one.
         """
@@ -170,13 +174,15 @@ class Keyspace:
         if time_ms < self._first_expiry_ms:
             return due
         first_ms = time_ms + 1
+        size_bytes = 0
         for position, (row_key, _) in enumerate(
             self.rows.scan(*rows.expires_range(self._first_expiry_ms, time_ms))
         ):
             expires_ms, db, key = rows.expiry_of(row_key)
             first_ms = min(first_ms, expires_ms)
-            if position >= count_max:
+            if position >= count_max or size_bytes > DUE_BYTES_MAX:
                 break
+            size_bytes += len(key)
             due.setdefault(db, []).append(key)
         self._first_expiry_ms = first_ms
         return due

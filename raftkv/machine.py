@@ -18,16 +18,22 @@ from typing import Final
 import msgspec
 
 from raftkv.applied import AppliedState
-from raftkv.commands.table import READ, WRITE, CommandRefused, CommandSpec, CommandTable, Sliced
+from raftkv.commands.table import (
+    READ,
+    WRITE,
+    CommandDocs,
+    CommandRefused,
+    CommandSpec,
+    CommandTable,
+    KeySpec,
+    Sliced,
+)
 from raftkv.keyspace import Keyspace, ReadsDueKey, WrongType
 from raftkv.raft.types import EntryId
 from raftkv.resp.replies import WRONG_TYPE, Error, Reply
 from raftkv.rows import DATA_END, DATA_FIRST, RowStore, RowStoreFailure
 
 log = logging.getLogger(__name__)
-
-#: The command that removes due keys. No client can send it: the table doesn't have it.
-_EXPIRE_DUE: Final = b"\x00expire-due"
 
 #: Rows that a long read handles between two looks at the time.
 _ROWS_PER_STEP: Final = 256
@@ -78,13 +84,33 @@ class PlacedRead:
     run: Callable[[], None]
 
 
+def on_expire_due(keyspace: Keyspace, args: list[bytes]) -> Reply:
+    """Remove those of the keys that are still due by the entry's time."""
+    for key in args[1:]:
+        keyspace.find(key)
+    return len(args) - 1
+
+
+#: The command that removes due keys. No client can send it: only the machine's own table has it.
+EXPIRE_DUE: Final = CommandSpec(
+    name=b"\x00expire-due",
+    arity=-2,
+    flags=frozenset({"write"}),
+    route=WRITE,
+    keys=KeySpec(1, -1, 1, flags=("RM", "delete")),
+    handler=on_expire_due,
+    acl_categories=frozenset(),
+    docs=CommandDocs("Removes keys that have expired.", since="", group="internal", complexity="O(N) keys"),
+)
+
+
 class Machine:
     """One group's state machine."""
 
     def __init__(self, store: RowStore, commands: CommandTable, *, cache_bytes_max: int) -> None:
         self.keyspace = Keyspace(store, cache_bytes_max=cache_bytes_max)
         self._store = store
-        self._resolve = commands.resolve
+        self._resolve = CommandTable([*commands, EXPIRE_DUE]).resolve
         self._applied = store.applied
 
     @property
@@ -121,6 +147,7 @@ class Machine:
                 if read is not None:
                     read = _run_reads(read, reads, len(replies))
                     keyspace.db = run.db
+                    keyspace.clock_ms = keyspace.now_ms
                     keyspace.is_applying = True
                 replies.append(self._apply_command(args))
         if read is not None:
@@ -161,12 +188,12 @@ class Machine:
             keyspace.rollback()
             return WRONG_TYPE
         except CommandRefused as refused:
-            return self._expire_due(args) if args[0] == _EXPIRE_DUE else refused.reply
+            return refused.reply
         except (MemoryError, RowStoreFailure):
             raise
         except Exception:
             # The same on every replica, since it follows from the entry and the rows.
-            log.exception("command %r failed and was undone", args[0])
+            log.exception("command %r failed and was undone", args[:1])
             keyspace.rollback()
             return Error("ERR internal error, the command was undone")
 
@@ -175,13 +202,7 @@ class Machine:
     def expiry_commands(self, time_ms: int, count_max: int) -> list[Run]:
         """The runs of a batch that removes keys which are due at `time_ms`; none: nothing is due."""
         due = self.keyspace.due_keys(time_ms, count_max)
-        return [Run(db, [[_EXPIRE_DUE, *keys]]) for db, keys in due.items()]
-
-    def _expire_due(self, args: list[bytes]) -> Reply:
-        """Remove those of the keys that are still due by the entry's time."""
-        for key in args[1:]:
-            self.keyspace.find(key)
-        return len(args) - 1
+        return [Run(db, [[EXPIRE_DUE.name, *keys]]) for db, keys in due.items()]
 
     # -- reads ------------------------------------------------------------------------------
 
@@ -200,7 +221,7 @@ class Machine:
         except (MemoryError, RowStoreFailure, ReadsDueKey):
             raise
         except Exception:
-            log.exception("command %r failed", args[0])
+            log.exception("command %r failed", args[:1])
             return Error("ERR internal error")
 
     def digest(self) -> Sliced:
