@@ -35,6 +35,12 @@ _LIST_COUNT = 8
 #: Acknowledged operations by which a round begins, and ends once all nodes are back.
 _WARM_UP_COUNT = 50
 _COMPLAINTS_SHOWN = 20
+_KINDS = ("leader", "any", "two", "all", "paused", "turned")
+_KIND_WEIGHTS = (30, 20, 5, 20, 10, 15)
+
+
+#: Small, so that flushes of state/ and evictions happen all the time, and a crash comes in between.
+SETTINGS = {"flush_commands_max": 300, "cache_bytes_max": 16 << 10}
 
 
 class RoundFailed(Exception):
@@ -45,8 +51,9 @@ class RoundFailed(Exception):
 class Plan:
     """One round's kills, drawn from the seed."""
 
-    #: "leader", "any", "two" or "all".
-    victims: str
+    #: "leader", "any", "two" or "all"; "paused": the leader is stopped and goes on; "turned": the followers
+    #: die first, then the leader, and the followers have to serve without it.
+    kind: str
     #: Seconds under load before the kill, before the restart, and before the second kill.
     load_seconds: float
     down_seconds: float
@@ -57,7 +64,7 @@ class Plan:
     def draw(cls, source: random.Random) -> Plan:
         """Make one round's plan."""
         return cls(
-            victims=source.choices(("leader", "any", "two", "all"), weights=(40, 25, 10, 25))[0],
+            kind=source.choices(_KINDS, weights=_KIND_WEIGHTS)[0],
             load_seconds=source.uniform(0.05, 0.8),
             down_seconds=source.choice((0.0, source.uniform(0.0, 1.5))),
             again_seconds=source.uniform(0.0, 0.8) if source.random() < 0.3 else -1.0,
@@ -141,8 +148,20 @@ class KillRounds:
     def _kill_and_restart(self, plan: Plan, source: random.Random, board: Board) -> None:
         self._wait_for_acknowledged(board, _WARM_UP_COUNT)
         time.sleep(plan.load_seconds)
-        _kill(self._victims(plan, source))
-        time.sleep(plan.down_seconds)
+        leader = self._cluster.wait_for_leader()
+        followers = [node for node in self._cluster.nodes if node is not leader]
+        if plan.kind == "paused":
+            _pause(leader, plan.down_seconds)
+        elif plan.kind == "turned":
+            _kill(followers)
+            time.sleep(plan.down_seconds / 4)
+            _kill([leader])
+            for node in followers:
+                node.start()
+            self._cluster.wait_for_leader()
+        else:
+            _kill(self._victims(plan, source, leader))
+            time.sleep(plan.down_seconds)
         self._cluster.start()
         if plan.again_seconds >= 0:
             time.sleep(plan.again_seconds)
@@ -151,13 +170,13 @@ class KillRounds:
         self._cluster.wait_until_whole()
         self._wait_for_acknowledged(board, board.acknowledged_count + _WARM_UP_COUNT)
 
-    def _victims(self, plan: Plan, source: random.Random) -> Sequence[NodeProcess]:
+    def _victims(self, plan: Plan, source: random.Random, leader: NodeProcess) -> Sequence[NodeProcess]:
         nodes = self._cluster.nodes
-        if plan.victims == "leader":
-            return [self._cluster.wait_for_leader()]
-        if plan.victims == "all":
+        if plan.kind == "leader":
+            return [leader]
+        if plan.kind == "all":
             return nodes
-        return source.sample(nodes, 1 if plan.victims == "any" else 2)
+        return source.sample(nodes, 1 if plan.kind == "any" else 2)
 
     def _wait_for_acknowledged(self, board: Board, count: int) -> None:
         self._cluster.wait_for(
@@ -217,6 +236,13 @@ def _kill(nodes: Sequence[NodeProcess]) -> None:
         node.wait_for_end()
 
 
+def _pause(node: NodeProcess, seconds: float) -> None:
+    """Stop a process for a while; it may have lost its place when it goes on."""
+    node.signal(signal.SIGSTOP)
+    time.sleep(seconds)
+    node.signal(signal.SIGCONT)
+
+
 def _by_key(histories: Sequence[Sequence[Operation]]) -> dict[bytes, list[list[Operation]]]:
     """Split each client's history by key."""
     split: dict[bytes, list[list[Operation]]] = {}
@@ -259,7 +285,7 @@ def main() -> int:
 
 def _run(rounds_max: int, seconds_max: float, seed: int) -> int:
     directory = Path(tempfile.mkdtemp(prefix="raftkv-kill-rounds-"))
-    cluster = Cluster(directory)
+    cluster = Cluster(directory, settings=SETTINGS)
     run = KillRounds(cluster, seed=seed)
     begin = time.monotonic()
     try:
