@@ -213,11 +213,11 @@ class Connection(asyncio.Protocol):
             keys = spec.keys
             if spec.route is WRITE and is_serving and (keys.first == keys.last or not _crosses(spec, args)):
                 writes.append(args)
+                clock_ms = 0  # a read behind it goes another way
                 continue
             if writes:
                 self._submit(writes)
                 writes = []
-                clock_ms = 0
             if spec.route is READ:
                 clock_ms = clock_ms or self._clock_if_readable(now_ns)
                 if clock_ms and not _crosses(spec, args):

@@ -1,0 +1,509 @@
+"""Nodes without processes: everything of `raftkv.node` between the sockets and the disks is real.
+
+Time, the loop, the network, the fsyncs and the clients' sockets are the test's to drive. Nothing
+happens by itself: `Cluster.settle` lets everything that can happen at this instant happen, and
+`Cluster.run` lets milliseconds pass. Messages pass through the codec, as on a wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import hiredis
+
+from raftkv.commands import build_table
+from raftkv.config import Config, Member
+from raftkv.machine import Machine
+from raftkv.node.clients import Clients
+from raftkv.node.connection import Connection
+from raftkv.node.group import Group
+from raftkv.node.view import View
+from raftkv.raft import Entry, EntryId, HardState, Message, RaftCore, decode, encode
+from raftkv.runtime_settings import RuntimeSettings
+from tests.memory_rows import MemoryRows
+
+NS_PER_MS = 1_000_000
+START_MS = 1_700_000_000_000
+TABLE = build_table()
+
+
+class DrivenClock:
+    """Satisfies `raftkv.node.clock.Clock`; stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.ns = 1_000 * NS_PER_MS
+        #: What the wall clock is wrong by.
+        self.wall_offset_ms = START_MS
+
+    def now_ns(self) -> int:
+        return self.ns
+
+    def wall_ms(self) -> int:
+        return self.ns // NS_PER_MS + self.wall_offset_ms
+
+    def advance(self, ms: float) -> None:
+        """Let time pass."""
+        self.ns += int(ms * NS_PER_MS)
+
+
+class DrivenLoop:
+    """`call_soon` and `call_later` of an event loop."""
+
+    def __init__(self, clock: DrivenClock) -> None:
+        self._clock = clock
+        self._soon: deque[Callable[[], None]] = deque()
+        self._later: list[tuple[int, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._soon.append(callback)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        due_ns = self._clock.ns + int(seconds * 1e9)
+        heapq.heappush(self._later, (due_ns, next(self._numbers), callback))
+
+    def run_once(self) -> bool:
+        """Run what is due, but not what that asks for; say whether there was anything."""
+        while self._later and self._later[0][0] <= self._clock.ns:
+            self._soon.append(heapq.heappop(self._later)[2])
+        callbacks, self._soon = self._soon, deque()
+        for callback in callbacks:
+            callback()
+        return bool(callbacks)
+
+
+class DrivenDisk:
+    """The group's log and its group commit: one fsync in flight, which ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.hard_state = HardState()
+        self.entries: list[Entry] = []
+        self.on_synced: Callable[[int], None] = lambda _: None
+        #: Fsyncs wait for `finish_sync`; otherwise they end as everything settles.
+        self.is_slow = False
+        self._in_flight: int | None = None
+        self._requested = 0
+
+    first_index = 1
+
+    @property
+    def last_index(self) -> int:
+        return len(self.entries)
+
+    def term_at(self, index: int) -> int:
+        return self.entries[index - 1].term if index else 0
+
+    def read(self, first: int, end: int, bytes_max: int) -> list[Entry]:
+        chosen: list[Entry] = []
+        size_bytes = 0
+        for entry in self.entries[first - 1 : end - 1]:
+            size_bytes += len(entry.payload)
+            if chosen and size_bytes > bytes_max:
+                break
+            chosen.append(entry)
+        return chosen
+
+    def append(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
+        self.hard_state = hard_state or self.hard_state
+        if entries:
+            assert entries[0].index <= self.last_index + 1, "a gap in the log"
+            del self.entries[entries[0].index - 1 :]
+            self.entries.extend(entries)
+
+    def request(self, ticket: int) -> None:
+        """Take a ticket, as `SyncWriter.request` does."""
+        assert ticket > self._requested, "tickets rise"
+        self._requested = ticket
+        if self._in_flight is None:
+            self._in_flight = ticket
+
+    def finish_sync(self) -> bool:
+        """End the fsync in flight, if there is one."""
+        done = self._in_flight
+        if done is None:
+            return False
+        self._in_flight = self._requested if self._requested > done else None
+        self.on_synced(done)
+        return True
+
+
+class Socket(asyncio.Transport):
+    """A transport that records; its peer reads all at once unless it `is_stuck`."""
+
+    def __init__(self, loop: DrivenLoop, connection: Connection, port: int) -> None:
+        super().__init__()
+        self._loop = loop
+        self._connection = connection
+        self._addresses = {"peername": ("127.0.0.1", port), "sockname": ("127.0.0.1", 7001)}
+        self.received = b""
+        self.unread = b""
+        self.is_stuck = False
+        self.is_paused = False
+        self.is_lost = False
+        self._is_closing = False
+        self._is_writing_paused = False
+        self._high, self._low = 64 << 10, 16 << 10
+        #: How many pieces came.
+        self.writes_count = 0
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._addresses.get(name, default)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high is not None
+        assert low is not None
+        self._high, self._low = high, low
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.unread)
+
+    def is_closing(self) -> bool:
+        return self._is_closing
+
+    def is_reading(self) -> bool:
+        return not self.is_paused and not self._is_closing
+
+    def pause_reading(self) -> None:
+        assert not self._is_closing, "uvloop complains of a closed transport"
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        assert not self._is_closing, "uvloop complains of a closed transport"
+        self.is_paused = False
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]
+        assert data, "an empty write"
+        if self._is_closing:
+            return
+        self.writes_count += 1
+        if not self.is_stuck:
+            self.received += data
+            return
+        self.unread += data
+        if len(self.unread) > self._high and not self._is_writing_paused:
+            self._is_writing_paused = True
+            self._connection.pause_writing()
+
+    def read_all(self) -> None:
+        """Let the peer read again."""
+        self.is_stuck = False
+        self.received += self.unread
+        self.unread = b""
+        if self._is_writing_paused:
+            self._is_writing_paused = False
+            self._connection.resume_writing()
+
+    def close(self) -> None:
+        if not self._is_closing:
+            self._is_closing = True
+            self._loop.call_soon(self._lose)
+
+    def abort(self) -> None:
+        self.unread = b""
+        self.close()
+
+    def _lose(self) -> None:
+        self.is_lost = True
+        self._connection.connection_lost(None)
+
+
+class Client:
+    """A client's end of one connection."""
+
+    def __init__(self, node: Node, port: int) -> None:
+        self.connection = node.clients._make_connection()
+        self.socket = Socket(node.loop, self.connection, port)
+        self.connection.connection_made(self.socket)
+        self._taken = 0
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send bytes as one chunk."""
+        assert not self.socket.is_lost, "the connection is closed"
+        self.connection.data_received(data)
+
+    def send(self, *requests: str | list[bytes]) -> None:
+        """Pipeline requests in one chunk; a string is split at spaces."""
+        self.send_bytes(b"".join(map(request_bytes, requests)))
+
+    def take(self) -> bytes:
+        """The bytes that came since the last call."""
+        received = self.socket.received[self._taken :]
+        self._taken = len(self.socket.received)
+        return received
+
+    def replies(self) -> list[Any]:
+        """The replies that came since the last call; errors are hiredis.ReplyError."""
+        reader = hiredis.Reader()
+        reader.feed(self.take())
+        found = []
+        while (reply := reader.gets()) is not False:
+            found.append(reply)
+        return found
+
+    @property
+    def is_closed(self) -> bool:
+        return self.socket.is_closing()
+
+    @property
+    def owes_nothing(self) -> bool:
+        """Nothing of this connection waits for anything."""
+        connection = self.connection
+        return not (
+            connection._pipeline.pending
+            or connection._pipeline.buffered_bytes
+            or connection._backlog
+            or connection._answers
+            or connection._hold
+        )
+
+
+def request_bytes(request: str | list[bytes]) -> bytes:
+    """A request as clients send it."""
+    args = request.encode().split(b" ") if isinstance(request, str) else request
+    return b"*%d\r\n" % len(args) + b"".join(b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args)
+
+
+@dataclass
+class LinkStatus:
+    """What `View` asks of a peer link."""
+
+    is_connected: bool = True
+    conn_oks: int = 1
+    conn_errors: int = 0
+
+
+class Links:
+    """One node's way out; satisfies `group.Links`, and `Transport.status`."""
+
+    def __init__(self, cluster: Cluster, node_id: int) -> None:
+        self._cluster = cluster
+        self._node_id = node_id
+        self._queued: list[tuple[int, bytes]] = []
+
+    def send(self, to: int, group_id: int, messages: list[Message]) -> None:
+        assert group_id == 0
+        self._queued += [(to, encode(message)) for message in messages]
+
+    def flush(self) -> None:
+        queued, self._queued = self._queued, []
+        self._cluster.network.extend((self._node_id, to, data) for to, data in queued)
+
+    def status(self, _node_id: int) -> LinkStatus:
+        return LinkStatus()
+
+
+class Sized:
+    """What `View` asks of the stores."""
+
+    durable_index = 0
+
+    def size_bytes(self) -> int:
+        return 1000
+
+
+class Node:
+    """One node: its group, its clients and what they stand on."""
+
+    def __init__(self, cluster: Cluster, config: Config, seed: int) -> None:
+        self.cluster = cluster
+        self.node_id = config.node_id
+        clock = self.clock = DrivenClock()
+        self.loop = DrivenLoop(clock)
+        self.disk = DrivenDisk()
+        self.rows = MemoryRows()
+        self.links = Links(cluster, self.node_id)
+        self.flushes_count = 0
+        self.machine = Machine(self.rows, TABLE, cache_bytes_max=config.cache_bytes_max)
+        self.core = RaftCore(
+            config.raft_config(),
+            self.disk.hard_state,
+            self.disk,
+            applied=EntryId(0, 0),
+            random=random.Random(f"{seed}/{self.node_id}"),
+            now_ns=clock.ns,
+        )
+        self.settings = RuntimeSettings(config, on_change=self._on_settings)
+        self.group = Group(
+            group_id=0,
+            config=config,
+            core=self.core,
+            durable_log=self.disk,
+            machine=self.machine,
+            links=self.links,
+            clock=clock,
+            request_sync=self.disk.request,
+            request_flush=self._count_flush,
+            call_soon=self.loop.call_soon,
+            call_later=self.loop.call_later,
+            on_leader=lambda leader_id: self.view.on_leader(leader_id),
+        )
+        self.disk.on_synced = self.group.on_synced
+        self.view = View(
+            cluster_id=bytes(16),
+            settings=self.settings,
+            table=TABLE,
+            clock=clock,
+            group=self.group,
+            transport=self.links,
+            log_store=Sized(),
+            kv_store=Sized(),
+        )
+        self.clients = self.view.clients = Clients(
+            config=config, table=TABLE, group=self.group, clock=clock, node=self.view
+        )
+        #: Time stands still for it: it does nothing, and nothing reaches it.
+        self.is_stopped = False
+
+    def _on_settings(self, config: Config) -> None:
+        self.group.config = config
+        self.clients.config = config
+
+    def _count_flush(self) -> None:
+        self.flushes_count += 1
+
+    def set(self, **changes: Any) -> None:
+        """Change settings as nothing but a test can."""
+        self._on_settings(replace(self.settings.config, **changes))
+
+    def connect(self) -> Client:
+        """A new client."""
+        return Client(self, next(self.cluster.ports))
+
+    def tick(self) -> None:
+        """What a node does every ten milliseconds."""
+        self.group.on_tick()
+        self.clients.on_tick()
+
+    def ask(self, *requests: str | list[bytes]) -> list[Any]:
+        """Send requests on a new connection, let everything settle, and give the replies."""
+        client = self.connect()
+        client.send(*requests)
+        self.cluster.settle()
+        return client.replies()
+
+
+class Cluster:
+    """Some nodes and the network between them."""
+
+    def __init__(self, count: int = 3, *, seed: int = 0, **settings: Any) -> None:
+        self.ports = itertools.count(50001)
+        self.network: deque[tuple[int, int, bytes]] = deque()
+        #: (from, to): what is sent there is lost.
+        self.cut: set[tuple[int, int]] = set()
+        #: Messages wait for `deliver`.
+        self.is_held = False
+        members = tuple(
+            Member(node_id=node_id, host="127.0.0.1", port=7000 + node_id, peer_port=17000 + node_id)
+            for node_id in range(1, count + 1)
+        )
+        self.nodes = {
+            member.node_id: Node(
+                self, Config(node_id=member.node_id, members=members, port=member.port, **settings), seed
+            )
+            for member in members
+        }
+        self._ticks_due = 0
+
+    def __getitem__(self, node_id: int) -> Node:
+        return self.nodes[node_id]
+
+    @property
+    def leader(self) -> Node | None:
+        """The node that leads and serves in the highest term."""
+        leaders = [node for node in self.nodes.values() if node.group.is_serving]
+        return max(leaders, key=lambda node: node.core.current_term, default=None)
+
+    # -- what happens ------------------------------------------------------------------------
+
+    def deliver(self) -> bool:
+        """Deliver or lose all messages that are under way; say whether there was one."""
+        underway, self.network = self.network, deque()
+        for sender, to, data in underway:
+            node = self.nodes[to]
+            if (sender, to) not in self.cut and not node.is_stopped:
+                node.group.on_messages([decode(data)])
+        return bool(underway)
+
+    def turn(self) -> bool:
+        """One turn of every node's loop."""
+        return any([node.loop.run_once() for node in self.nodes.values() if not node.is_stopped])
+
+    def sync(self) -> bool:
+        """End the fsyncs of disks that aren't slow."""
+        nodes = [node for node in self.nodes.values() if not (node.disk.is_slow or node.is_stopped)]
+        return any([node.disk.finish_sync() for node in nodes])
+
+    def settle(self) -> None:
+        """Let everything happen that needs no time."""
+        for _ in range(10_000):
+            is_busy = self.turn() | self.sync()
+            if not self.is_held:
+                is_busy |= self.deliver()
+            if not is_busy:
+                return
+        raise AssertionError("it never settles")
+
+    def run(self, ms: int) -> None:
+        """Let milliseconds pass one by one, a tick at every tenth."""
+        for _ in range(ms):
+            self._ticks_due += 1
+            for node in self.nodes.values():
+                node.clock.advance(1)
+                if not node.is_stopped and self._ticks_due % 10 == 0:
+                    node.tick()
+            self.settle()
+
+    def run_until(self, is_done: Callable[[], object], ms_max: int = 10_000) -> None:
+        """Let time pass until something is so."""
+        for _ in range(ms_max // 10):
+            if is_done():
+                return
+            self.run(10)
+        raise AssertionError("it never came to that")
+
+    def elect(self, node_id: int = 1) -> Node:
+        """Make a node of a quiet cluster the leader."""
+        node = self.nodes[node_id]
+        current = self.leader
+        if current is not None and current is not node:
+            current.core.transfer_leadership(node_id, current.clock.ns)
+            current.group.wake()
+        elif current is None:
+            for each in self.nodes.values():
+                each.clock.advance(1000)
+            node.tick()
+        self.run_until(lambda: self.leader is node)
+        self.run(200)
+        return node
+
+    def isolate(self, node_id: int) -> None:
+        """Lose all that a node sends and is sent."""
+        self.cut |= {(node_id, other) for other in self.nodes} | {(other, node_id) for other in self.nodes}
+
+    def heal(self) -> None:
+        """Undo everything that was done to the network, the disks and the nodes."""
+        self.cut.clear()
+        self.is_held = False
+        for node in self.nodes.values():
+            node.disk.is_slow = False
+            node.rows.is_stalled = False
+            node.is_stopped = False
+
+
+def single_node(**settings: Any) -> Node:
+    """A cluster of one, serving."""
+    return Cluster(1, **settings).elect()
+
+
+def three_nodes(**settings: Any) -> Cluster:
+    """Three nodes, of which the first leads."""
+    cluster = Cluster(3, **settings)
+    cluster.elect(1)
+    return cluster
