@@ -102,10 +102,7 @@ class Keyspace:
     def set_string(self, key: bytes, value: bytes, expires_ms: int = 0) -> None:
         """Set `key` to a string, whatever it was; `expires_ms` 0: never, KEEP_EXPIRY: as it is."""
         record = self._record(key)
-        if record.kind == ABSENT:
-            expires_ms = 0 if expires_ms == KEEP_EXPIRY else expires_ms
-            self._count(1, 0)
-        elif expires_ms == KEEP_EXPIRY:
+        if expires_ms == KEEP_EXPIRY:
             expires_ms = record.expires_ms
         self._put(key, record, STRING, expires_ms, value)
 
@@ -226,8 +223,12 @@ class Keyspace:
     def _put(self, key: bytes, record: Record, kind: int, expires_ms: int, value: bytes) -> None:
         """Give a key this content. The rows come first: what fails there leaves the record as it was."""
         version = self.version
+        is_new = record.kind == ABSENT
         if expires_ms != record.expires_ms:
             self._move_expiry(record, expires_ms)
+            self._count(is_new, bool(expires_ms) - bool(record.expires_ms))
+        elif is_new:
+            self._count(1, 0)
         self.rows.put(record.row_key, rows.pack_value(kind, expires_ms, version, value))
         grown_bytes = len(value) - len(record.value)
         record.kind = kind
@@ -241,7 +242,7 @@ class Keyspace:
         if record.expires_ms:
             self._move_expiry(record, 0)
         self.rows.delete(record.row_key)
-        self._count(-1, 0)
+        self._count(-1, -1 if record.expires_ms else 0)
         size_bytes = len(record.value)
         record.kind = ABSENT
         record.expires_ms = record.version = 0
@@ -252,15 +253,13 @@ class Keyspace:
         """Let the `expires` row follow a change of the record's expiry, which the caller makes."""
         if record.expires_ms:
             self.rows.delete(rows.expires_row(record.expires_ms, record.row_key))
-        else:
-            self._count(0, 1)
         if expires_ms:
             self.rows.put(rows.expires_row(expires_ms, record.row_key), b"")
             self._first_expiry_ms = min(self._first_expiry_ms, expires_ms)
-        else:
-            self._count(0, -1)
 
     def _count(self, keys: int, expiring: int) -> None:
+        if not keys and not expiring:
+            return
         row_key = rows.counts_row(self._db)
         keys_before, expiring_before = rows.unpack_counts(self.rows.get(row_key))
         self.rows.put(row_key, rows.pack_counts(keys_before + keys, expiring_before + expiring))

@@ -1,0 +1,25 @@
+"""Commands written as lines, run one after the other at one moment."""
+
+from __future__ import annotations
+
+from raftkv.resp.replies import Reply
+from tests.machine.replica import Replica, check_rows
+
+NOW_MS = 1_800_000_000_000
+READS = {b"GET", b"MGET", b"STRLEN", b"TTL", b"PTTL", b"EXISTS", b"TYPE"}
+
+
+def run(replica: Replica, line: str) -> Reply:
+    """A command written as one line, at one moment."""
+    args = line.encode().split(b" ")
+    if args[0] in READS:
+        return replica.read(*args, clock_ms=NOW_MS)
+    return replica.write(*args, time_ms=NOW_MS)
+
+
+def replies(*lines: str) -> list[Reply]:
+    """The replies of a fresh replica."""
+    replica = Replica()
+    found = [run(replica, line) for line in lines]
+    check_rows(replica)
+    return found

@@ -1,0 +1,135 @@
+"""The strings family: exact replies (redis, "String" commands). See also test_against_redis."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftkv.commands import strings
+from raftkv.resp.replies import NOT_AN_INTEGER, OK, OVERFLOW, STRING_TOO_LONG, SYNTAX_ERROR, Error, Reply
+from tests.commands.script import replies
+from tests.machine.replica import Replica, check_rows
+
+INVALID_EXPIRY = Error("ERR invalid expire time in 'set' command")
+
+
+def test_set_and_get() -> None:
+    """redis SET, GET: whatever was there is replaced, its expiry too."""
+    lines = ("GET k", "SET k v", "GET k", "SET k w EX 10", "TTL k", "SET k x", "GET k", "TTL k")
+    assert replies(*lines) == [None, OK, b"v", OK, 10, OK, b"x", -1]
+
+
+@pytest.mark.parametrize(
+    ("options", "left_ms"),
+    [
+        ("EX 7", 7000),
+        ("px 7", 7),
+        ("EXAT 1800000007", 7000),
+        ("PXAT 1800000000007", 7),
+        ("EX 3 EX 7", 7000),
+        ("XX PX 7", 7),
+        ("GET PX 7", 7),
+        ("KEEPTTL", 50),
+        ("", -1),
+        ("PXAT 1", -2),
+    ],
+)
+def test_set_gives_the_expiry_that_was_asked_for(options: str, left_ms: int) -> None:
+    """redis SET, counted from the entry's time."""
+    assert replies("SET k v PX 50", f"SET k w {options}".strip(), "PTTL k")[2] == left_ms
+
+
+@pytest.mark.parametrize(
+    ("options", "reply"),
+    [
+        *((each, SYNTAX_ERROR) for each in ("NX XX", "XX NX", "EX 1 PX 1", "EX 1 KEEPTTL", "KEEPTTL PX 1")),
+        *((each, SYNTAX_ERROR) for each in ("EX", "BOGUS", "EX 1 BOGUS", "EX bogus NX XX", "IDLE 5")),
+        *((f"EX {each}", NOT_AN_INTEGER) for each in ("x", "1.5", "9223372036854775808")),
+        *((f"{each} 0", INVALID_EXPIRY) for each in ("EX", "PX", "EXAT", "PXAT")),
+        ("EX -1", INVALID_EXPIRY),
+        ("EX 9223372036854775", INVALID_EXPIRY),
+        ("PX 9223372036854775807", INVALID_EXPIRY),
+        ("NX EX 0", INVALID_EXPIRY),
+    ],
+)
+def test_set_refuses_what_makes_no_sense_and_changes_nothing(options: str, reply: Error) -> None:
+    """redis SET: syntax before numbers, both before conditions."""
+    assert replies("SET k v", f"SET k w {options}", "GET k") == [OK, reply, b"v"]
+
+
+@pytest.mark.parametrize(
+    ("options", "missing", "present"),
+    [
+        ("NX", (OK, b"new"), (None, b"old")),
+        ("XX", (None, None), (OK, b"new")),
+        ("GET", (None, b"new"), (b"old", b"new")),
+        ("NX GET", (None, b"new"), (b"old", b"old")),
+        ("XX GET", (None, None), (b"old", b"new")),
+    ],
+)
+def test_set_keeps_to_its_conditions(
+    options: str, missing: tuple[Reply, Reply], present: tuple[Reply, Reply]
+) -> None:
+    """redis SET: with GET the reply is the old value, whether it was set or not."""
+    assert tuple(replies(f"SET k new {options}", "GET k")) == missing
+    assert tuple(replies("SET k old", f"SET k new {options}", "GET k")[1:]) == present
+
+
+def test_several_keys_at_once() -> None:
+    """redis MSET, MGET: the last value of a key named twice stays."""
+    lines = ("SET a x EX 10", "MSET a 1 b 2 a 3", "MGET a b c a", "TTL a")
+    assert replies(*lines) == [OK, OK, [b"3", b"2", None, b"3"], -1]
+    assert replies("MSET a 1 b") == [Error("ERR wrong number of arguments for 'mset' command")]
+
+
+def test_counters() -> None:
+    """redis INCR and its kind: a missing key counts from 0, an expiry stays."""
+    lines = ("INCR n", "INCRBY n 41", "DECR n", "DECRBY n 50", "DECRBY n -9", "GET n", "EXPIRE n 5", "INCR n")
+    assert replies(*lines, "TTL n") == [1, 42, 41, -9, 0, b"0", 1, 1, 5]
+
+
+@pytest.mark.parametrize(
+    ("value", "line", "reply"),
+    [
+        ("9223372036854775807", "INCR n", OVERFLOW),
+        ("-9223372036854775808", "DECR n", OVERFLOW),
+        ("1", "INCRBY n 9223372036854775807", OVERFLOW),
+        ("-2", "DECRBY n 9223372036854775807", OVERFLOW),
+        ("0", "DECRBY n -9223372036854775808", Error("ERR decrement would overflow")),
+        ("0", "INCRBY n 9223372036854775808", NOT_AN_INTEGER),
+        ("0", "INCRBY n x", NOT_AN_INTEGER),
+        ("1.0", "INCR n", NOT_AN_INTEGER),
+        ("01", "INCR n", NOT_AN_INTEGER),
+        ("", "INCR n", NOT_AN_INTEGER),
+    ],
+)
+def test_counters_refuse_what_they_can_not_count(value: str, line: str, reply: Error) -> None:
+    """redis INCR: 64 bits, signed, in their own spelling."""
+    assert replies(f"SET n {value}", line, "GET n") == [OK, reply, value.encode()]
+
+
+def test_append_and_strlen() -> None:
+    """redis APPEND, STRLEN: an expiry stays."""
+    lines = ("STRLEN k", "APPEND k abc", "EXPIRE k 9", "APPEND k de", "GET k", "STRLEN k", "TTL k")
+    assert replies(*lines) == [0, 3, 1, 5, b"abcde", 5, 9]
+    assert replies("APPEND k ", "EXISTS k", "GET k") == [0, 1, b""]
+
+
+def test_string_is_never_longer_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """redis APPEND, proto-max-bulk-len"""
+    monkeypatch.setattr(strings, "STRING_BYTES_MAX", 5)
+    assert replies("APPEND k abc", "APPEND k def", "APPEND k de", "GET k") == [
+        3,
+        STRING_TOO_LONG,
+        5,
+        b"abcde",
+    ]
+
+
+def test_keys_and_values_are_any_bytes() -> None:
+    """redis, "Keys": binary safe, the empty string included."""
+    replica = Replica()
+    everything = bytes(range(256))
+    for key in (b"", everything, b"{", b"{}", b"\x00\x00"):
+        assert replica.write(b"SET", key, everything + key) == OK
+        assert Replica(replica.store).read(b"GET", key) == everything + key
+    check_rows(replica)
