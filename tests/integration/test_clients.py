@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import threading
 from typing import Any
 
 import pytest
@@ -262,6 +263,20 @@ def test_replies_leave_in_the_order_of_the_requests(shared: Cluster) -> None:
             assert replies[:3] == [place + 1, str(place).encode(), count]
             assert str(replies[3]).startswith("ERR unknown command")
             assert replies[4] == len(count)
+
+
+def test_deep_pipeline_is_answered_to_its_end(shared: Cluster) -> None:
+    """More requests than a node takes from one connection at a time: it stops reading, and goes on."""
+    count = 100_000
+    with shared.wait_for_leader().connect() as wire:
+        wire.call("DEL", "deep")
+        sender = threading.Thread(target=lambda: wire.send(*[("INCR", "deep")] * count))
+        sender.start()
+        try:
+            assert [wire.receive() for _ in range(count)] == list(range(1, count + 1))
+        finally:
+            wire.shut_down()
+            sender.join()
 
 
 def test_increments_of_many_connections_are_not_mixed_up(shared: Cluster) -> None:

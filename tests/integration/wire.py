@@ -6,6 +6,7 @@ exception, so that a test which counts what was acknowledged can't mistake one f
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from types import TracebackType
 from typing import Any
@@ -69,6 +70,11 @@ class Wire:
                 raise NoAnswer(f"port {self.port}: the node closed the connection")
             self._parser.feed(received)
         return reply
+
+    def shut_down(self) -> None:
+        """End the connection under a thread that still sends or receives on it."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """End the connection."""
