@@ -185,7 +185,7 @@ class Keyspace:
         return due
 
     def flush_all(self) -> None:
-        """Delete every key of every database. The last step of a command: it can't be undone."""
+        """Delete every key of every database."""
         self._cache.clear()
         self.rows.delete_range(rows.DATA_FIRST, rows.DATA_END)
 

@@ -138,6 +138,8 @@ def expiry_of(expires_row_key: bytes) -> tuple[int, int, bytes]:
 
 def db_and_key_of(row_key: bytes) -> tuple[int, bytes] | None:
     """The database and key that a data row belongs to; None: it belongs to no single key."""
+    if len(row_key) < KEY_OFFSET:
+        return None
     if row_key[0] == KEYS:
         return row_key[1], row_key[KEY_OFFSET:]
     if row_key[0] == EXPIRES:

@@ -117,15 +117,27 @@ def test_entry_of_another_version_gets_an_error_on_every_replica(args: list[byte
     assert replica.apply([b"SET", b"a", b"1"], args, [b"INCR", b"a"]) == [OK, Error(text), 2]
 
 
-def broken_table(fault: Callable[[], None]) -> CommandTable:
-    """The commands, and one more that changes a lot and then fails."""
+def change_a_lot(keyspace: Keyspace) -> None:
+    """Keys of the test below: in every way that there is."""
+    keyspace.set_string(b"kept", b"changed", 77777)
+    keyspace.set_string(b"new", b"value", 88888)
+    keyspace.delete(b"gone")
+    keyspace.set_expiry(b"timed", 0)
+    keyspace.find(b"due")
+
+
+def flush_and_change(keyspace: Keyspace) -> None:
+    """All keys, and then some."""
+    keyspace.flush_all()
+    keyspace.set_string(b"kept", b"after")
+    keyspace.set_string(b"new", b"after", 99999)
+
+
+def broken_table(change: Callable[[Keyspace], None], fault: Callable[[], None]) -> CommandTable:
+    """The commands, and one more that makes a change and then fails."""
 
     def on_broken(keyspace: Keyspace, _args: list[bytes]) -> Reply:
-        keyspace.set_string(b"kept", b"changed", 77777)
-        keyspace.set_string(b"new", b"value", 88888)
-        keyspace.delete(b"gone")
-        keyspace.set_expiry(b"timed", 0)
-        keyspace.find(b"due")
+        change(keyspace)
         fault()
         return OK
 
@@ -148,11 +160,19 @@ def raise_fault() -> None:
 
 @pytest.mark.parametrize("is_stored", [True, False])
 @pytest.mark.parametrize("cache_bytes_max", [0, 1 << 20])
+@pytest.mark.parametrize(
+    ("change", "more_keys_count"), [(change_a_lot, 0), (flush_and_change, 0), (flush_and_change, 300)]
+)
 def test_command_that_fails_midway_leaves_nothing_behind(
-    is_stored: bool, cache_bytes_max: int, caplog: pytest.LogCaptureFixture
+    is_stored: bool,
+    cache_bytes_max: int,
+    change: Callable[[Keyspace], None],
+    more_keys_count: int,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """DESIGN, "Apply": an unexpected exception undoes that command, cache included."""
-    replica = Replica(commands=broken_table(raise_fault), cache_bytes_max=cache_bytes_max)
+    replica = Replica(commands=broken_table(change, raise_fault), cache_bytes_max=cache_bytes_max)
+    replica.apply(*([b"SET", b"more%d" % number, b"v"] for number in range(more_keys_count)))
     replica.apply(
         [b"SET", b"kept", b"1"],
         [b"SET", b"gone", b"2"],
@@ -185,8 +205,7 @@ def test_failure_of_the_node_is_no_reply(failure: BaseException) -> None:
     def fail() -> None:
         raise failure
 
-    replica = Replica(commands=broken_table(fail))
-    replica.write(b"SET", b"timed", b"v")
+    replica = Replica(commands=broken_table(flush_and_change, fail))
     with pytest.raises(type(failure)):
         replica.apply([b"broken"])
 
