@@ -66,8 +66,8 @@ class Hold(Enum):
     LEADER = "leader"
     #: Proof that this node's state is recent enough.
     READ = "read"
-    #: The connection's own writes.
-    OWN_WRITES = "own writes"
+    #: All replies that it is owed.
+    OWN_REPLIES = "own replies"
     #: An entry whose time settles whether a key has expired.
     LOG_TIME = "log time"
     #: A long read, done in slices.
@@ -101,7 +101,8 @@ class Connection(asyncio.Protocol):
         #: See `_process_first`.
         self._is_confirmed = False
         self._is_impatient = False
-        self._last_batch: PendingBatch | None = None
+        #: The batches of its writes, oldest first; see `_unsettled_batch`.
+        self._batches: deque[PendingBatch] = deque()
         self._awaited: Awaited | None = None
         self._is_reading_paused = False
         self._is_slow = False
@@ -166,7 +167,12 @@ class Connection(asyncio.Protocol):
                 return
             plain.append(reply)
         self._pipeline.fill_run(first_slot, encode_many(plain, self.session.protocol))
-        self._send()
+        if self._hold is Hold.OWN_REPLIES and not self._pipeline.pending:
+            self._resume(self._hold_number)
+        else:
+            self._send()
+        if self._is_reading_paused:
+            self._throttle()
 
     def _settle_one(self, slot: int, reply: Reply) -> None:
         self.settle(slot, [reply])
@@ -277,7 +283,7 @@ class Connection(asyncio.Protocol):
                 slot = self._reserve(1)
                 group.place_read(self, slot, behind=behind, spec=spec, args=args, db=self.session.db)
             else:
-                behind.on_settled.append(self._wait(Hold.OWN_WRITES, args))
+                self._wait(Hold.OWN_REPLIES, args)
         elif self._is_confirmed or (has_lease and group.is_caught_up):
             self._read_now(spec, args, group.log_clock.now_ms())
         elif self._is_impatient:
@@ -306,11 +312,11 @@ class Connection(asyncio.Protocol):
         self._answer_or_wait(args, reply)
 
     def _carry_out_local(self, spec: CommandSpec, args: list[bytes]) -> None:
-        """Run a LOCAL command, once the writes before it have taken effect."""
-        behind = self._unsettled_batch()
-        if behind is not None:
-            behind.on_settled.append(self._wait(Hold.OWN_WRITES, args))
+        """Run a LOCAL command, once all before it have taken effect and their replies are encoded."""
+        if self._pipeline.pending:
+            self._wait(Hold.OWN_REPLIES, args)
             return
+        self._unsettled_batch()  # for `last_write_index`
         self._flush_answers()  # HELLO changes the protocol for what comes after it
         try:
             outcome = spec.handler(self.session, args)
@@ -376,20 +382,29 @@ class Connection(asyncio.Protocol):
             return
         slot = self._reserve(len(writes))
         try:
-            self._last_batch = self._group.submit(
-                self, slot, db=self.session.db, commands=writes, size_bytes=size_bytes
-            )
+            batch = self._group.submit(self, slot, db=self.session.db, commands=writes, size_bytes=size_bytes)
         except ProposalDropped:
             self.refuse(slot, writes)
+            return
+        batches = self._batches
+        if not batches or batches[-1] is not batch:
+            while batches and batches[0].is_settled:
+                self._note_settled(batches.popleft())
+            batches.append(batch)
 
     def _unsettled_batch(self) -> PendingBatch | None:
-        """The batch of this connection's newest write, unless its replies are out."""
-        batch = self._last_batch
-        if batch is not None and batch.is_settled:
-            if batch.entry_id is not None:
-                self.session.last_write_index = batch.entry_id.index
-            batch = self._last_batch = None
-        return batch
+        """The batch of this connection's newest write whose reply is not out.
+
+        A newer one may have been refused before it, as when leadership is handed over.
+        """
+        batches = self._batches
+        while batches and batches[-1].is_settled:
+            self._note_settled(batches.pop())
+        return batches[-1] if batches else None
+
+    def _note_settled(self, batch: PendingBatch) -> None:
+        if batch.entry_id is not None:
+            self.session.last_write_index = max(self.session.last_write_index, batch.entry_id.index)
 
     # -- waiting ----------------------------------------------------------------------------
 

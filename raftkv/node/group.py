@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Protocol
 
 from raftkv.commands.table import CommandSpec, Sliced
@@ -135,7 +136,7 @@ class Group:
         self._to_apply: deque[Entry] = deque()
         self._settlements: list[_Settlement] = []
         #: Replies of placed reads, held back until the rows of their entry are stored.
-        self._placed: list[tuple[ReplySink, int, Reply | Sliced]] = []
+        self._placed: list[tuple[WaitingRead, Reply | Sliced]] = []
         #: index -> reads to run once that entry is applied.
         self._reads_at: dict[int, list[WaitingRead]] = {}
         self._on_next_entry: list[Callable[[], None]] = []
@@ -225,7 +226,7 @@ class Group:
     @property
     def has_pending(self) -> bool:
         """Whether any client's write waits for its reply."""
-        return len(self._gatherer) > 0 or len(self._pending) > 0
+        return bool(len(self._gatherer) or len(self._pending) or self._settlements)
 
     def hand_over(self) -> int:
         """As the leader, begin to hand over to the follower that has most of the log; give its id."""
@@ -283,11 +284,7 @@ class Group:
             return
         now_ns = self.clock.now_ns()
         self.core.tick(now_ns)
-        for batch in self._gatherer.pop_overdue(now_ns):
-            batch.refuse()
-        for batch in self._pending.pop_overdue(now_ns):
-            batch.lose_track()
-        self._refuse_overdue_reads(now_ns)
+        self._give_up_overdue(now_ns)
         self.reads.ask_again(now_ns)
         self._is_expiry_wanted = True
         self.wake()
@@ -469,15 +466,28 @@ class Group:
 
     def _run_placed(self, read: WaitingRead) -> None:
         """Run a read between two writes, by the time of the entry that it stands in."""
-        reply = self.machine.read(read.spec, read.args, db=read.db, clock_ms=self.machine.log_time_ms)
-        self._placed.append((read.sink, read.slot, reply))
+        if not read.is_settled:
+            reply = self.machine.read(read.spec, read.args, db=read.db, clock_ms=self.machine.log_time_ms)
+            self._placed.append((read, reply))
 
-    def _refuse_overdue_reads(self, now_ns: int) -> None:
-        for index, reads in list(self._reads_at.items()):
-            if reads[0].deadline_ns <= now_ns:
-                del self._reads_at[index]
-                for read in reads:
-                    read.refuse()
+    def _give_up_overdue(self, now_ns: int) -> None:
+        """Answer whoever has waited too long. Those who hear may ask for more while this runs."""
+        for batch in self._gatherer.pop_overdue(now_ns):
+            batch.refuse()
+        for batch in self._pending.pop_overdue(now_ns):
+            batch.lose_track()
+        for settlement in self._settlements:  # there are some only while their rows can't be stored
+            batch = settlement.batch
+            if batch.deadline_ns > now_ns or batch.is_settled:
+                continue
+            if settlement.replies is None:
+                batch.refuse()
+            else:
+                batch.lose_track()
+        placed = [read for read, _ in self._placed]
+        for read in chain(placed, *list(self._reads_at.values())):
+            if read.deadline_ns <= now_ns:
+                read.refuse()
 
     def _store(self) -> bool:
         """Store the rows of what was applied; False when the store must be let recover first."""
@@ -506,12 +516,14 @@ class Group:
         """Hand out the replies of entries whose rows are stored."""
         settlements, self._settlements = self._settlements, []
         placed, self._placed = self._placed, []
-        for sink, slot, reply in placed:
-            sink.settle(slot, [reply])
+        for read, reply in placed:
+            read.settle(reply)
         for settlement in settlements:
+            if settlement.batch.is_settled:
+                continue  # it became overdue while the rows could not be stored
             if settlement.replies is None:
                 settlement.batch.refuse()
-            elif not settlement.batch.is_settled:
+            else:
                 settlement.batch.settle(settlement.replies)
         callbacks, self._on_next_entry = self._on_next_entry, []
         for callback in callbacks:

@@ -11,7 +11,7 @@ Knows nothing of connections (they are `ReplySink`s) nor of Raft beyond entry id
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -57,10 +57,20 @@ class WaitingRead:
     deadline_ns: int
     #: How many commands of its batch come before it.
     after: int
+    #: It was answered or refused.
+    is_settled: bool = False
+
+    def settle(self, reply: Reply | Sliced) -> None:
+        """Answer, unless it was refused meanwhile."""
+        if not self.is_settled:
+            self.is_settled = True
+            self.sink.settle(self.slot, [reply])
 
     def refuse(self) -> None:
-        """Answer with a definite error."""
-        self.sink.refuse(self.slot, [self.args])
+        """Answer with a definite error, unless it was answered."""
+        if not self.is_settled:
+            self.is_settled = True
+            self.sink.refuse(self.slot, [self.args])
 
 
 @dataclass(slots=True, eq=False)
@@ -78,10 +88,8 @@ class PendingBatch:
     entry_id: EntryId | None = None
     #: The decoded entry, once proposed.
     batch: Batch | None = None
-    #: Replies, refusals or -UNKNOWN have gone out.
+    #: Replies, refusals or -UNKNOWN have gone out, or are on their way out.
     is_settled: bool = False
-    #: Called once when settled, whichever way.
-    on_settled: list[Callable[[], None]] = field(default_factory=list)
 
     def add(self, sink: ReplySink, first_slot: int, db: int, commands: list[list[bytes]]) -> None:
         """Append one client's consecutive commands."""
@@ -95,34 +103,33 @@ class PendingBatch:
     def settle(self, replies: list[Reply]) -> None:
         """Hand out the replies of all commands, in order."""
         assert len(replies) == self.count, f"{len(replies)} replies for {self.count} commands"
+        self._begin_to_settle()
         for waiter in self.waiters:
             waiter.sink.settle(waiter.first_slot, replies[waiter.first : waiter.first + waiter.count])
-        self._finish()
 
     def refuse(self) -> None:
         """Tell every waiter that nothing was done, nor ever will be."""
+        self._begin_to_settle()
         commands = [command for run in self.runs for command in run.commands]
         for waiter in self.waiters:
             waiter.sink.refuse(waiter.first_slot, commands[waiter.first : waiter.first + waiter.count])
         self._refuse_reads()
-        self._finish()
 
     def lose_track(self) -> None:
         """Tell every waiter that nobody knows."""
+        self._begin_to_settle()
         for waiter in self.waiters:
             waiter.sink.lose_track(waiter.first_slot, waiter.count)
         self._refuse_reads()
-        self._finish()
 
     def _refuse_reads(self) -> None:
         for read in self.placed_reads:
             read.refuse()
 
-    def _finish(self) -> None:
+    def _begin_to_settle(self) -> None:
+        """Before any sink hears: one that is told all that it waited for goes on at once."""
+        assert not self.is_settled, "a batch is settled once"
         self.is_settled = True
-        callbacks, self.on_settled = self.on_settled, []
-        for callback in callbacks:
-            callback()
 
 
 class Gatherer:

@@ -12,12 +12,13 @@ import heapq
 import itertools
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import hiredis
 
+from raftkv.applied import AppliedState
 from raftkv.commands import build_table
 from raftkv.config import Config, Member
 from raftkv.machine import Machine
@@ -132,6 +133,24 @@ class DrivenDisk:
         self._in_flight = self._requested if self._requested > done else None
         self.on_synced(done)
         return True
+
+
+class StallingRows(MemoryRows):
+    """Rows that may stall between the look at them and the write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.will_stall = False
+
+    def write(
+        self,
+        puts: Mapping[bytes, bytes | None],
+        range_deletes: Sequence[tuple[bytes, bytes]],
+        applied: AppliedState,
+    ) -> None:
+        self.is_stalled = self.is_stalled or self.will_stall
+        self.will_stall = False
+        super().write(puts, range_deletes, applied)
 
 
 class Socket(asyncio.Transport):
@@ -317,7 +336,7 @@ class Node:
         clock = self.clock = DrivenClock()
         self.loop = DrivenLoop(clock)
         self.disk = DrivenDisk()
-        self.rows = MemoryRows()
+        self.rows = StallingRows()
         self.links = Links(cluster, self.node_id)
         self.flushes_count = 0
         self.machine = Machine(self.rows, TABLE, cache_bytes_max=config.cache_bytes_max)
@@ -433,12 +452,12 @@ class Cluster:
 
     def turn(self) -> bool:
         """One turn of every node's loop."""
-        return any([node.loop.run_once() for node in self.nodes.values() if not node.is_stopped])
+        return sum(node.loop.run_once() for node in self.nodes.values() if not node.is_stopped) > 0
 
     def sync(self) -> bool:
         """End the fsyncs of disks that aren't slow."""
         nodes = [node for node in self.nodes.values() if not (node.disk.is_slow or node.is_stopped)]
-        return any([node.disk.finish_sync() for node in nodes])
+        return sum(node.disk.finish_sync() for node in nodes) > 0
 
     def settle(self) -> None:
         """Let everything happen that needs no time."""
@@ -493,7 +512,7 @@ class Cluster:
         self.is_held = False
         for node in self.nodes.values():
             node.disk.is_slow = False
-            node.rows.is_stalled = False
+            node.rows.is_stalled = node.rows.will_stall = False
             node.is_stopped = False
 
 
