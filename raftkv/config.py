@@ -167,7 +167,9 @@ class Config:
         default=64, metadata=_key(Integer(1, 65536), "uncommitted entries of this node's clients")
     )
     #: Bytes of one write command, all arguments together. At most `uncommitted_bytes_max`.
-    command_bytes_max: int = field(default=64 * _MB, metadata=_key(Size(1 << 10, _GB), "size of one write"))
+    #: Larger ones hold the event loops of all nodes for longer: 60 MB took 0.5 s and cost a busy leader its
+    #: leadership.
+    command_bytes_max: int = field(default=16 * _MB, metadata=_key(Size(1 << 10, _GB), "size of one write"))
 
     # -- clients --
 
