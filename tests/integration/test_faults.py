@@ -7,8 +7,6 @@ import signal
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.integration.cluster import Cluster, NodeProcess
 from tests.integration.failover import Survivors
 from tests.integration.waiting import wait_until
@@ -226,7 +224,7 @@ def test_a_wiped_node_takes_no_part_and_says_how_to_rejoin(cluster: Cluster) -> 
     wiped.start()
     wait_until(lambda: "rejoin" in wiped.log_text(), "the wiped node says how to rejoin")
     other.kill()
-    for _ in range(3):
+    for _ in range(2):
         assert error_prefix(_write_anyhow(leader)) in _DEFINITE | {"UNKNOWN"}
     other.start()
     check(cluster.wait_for_leader(), 10)
@@ -266,12 +264,11 @@ def test_a_directory_in_use_is_refused(cluster: Cluster) -> None:
     cluster.wait_until_whole()
 
 
-@pytest.mark.parametrize("lives", [3])
-def test_a_cluster_killed_while_it_forms_forms_later(tmp_path: Path, lives: int) -> None:
+def test_a_cluster_killed_while_it_forms_forms_later(tmp_path: Path) -> None:
     """Every node is killed at its own moment of its first seconds, again and again; no vote is lost by it."""
     cluster = Cluster(tmp_path)
     try:
-        for life in range(lives):
+        for life in range(2):
             for node in cluster.nodes:
                 node.start()
             for place, node in enumerate(cluster.nodes):

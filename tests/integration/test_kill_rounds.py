@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.integration.cluster import Cluster
 from tests.integration.kill_rounds import SETTINGS, KillRounds
 
-_ROUNDS = 6
+_ROUNDS = 5
 
 
 def test_nothing_acknowledged_is_lost_or_done_twice(tmp_path: Path) -> None:
