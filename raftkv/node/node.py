@@ -54,6 +54,9 @@ _LOG_SIZE_SECONDS = 10.0
 _HANDOVER_SECONDS = 2.0
 #: Seconds that clients' pending writes get to settle on the way out.
 _SETTLE_SECONDS = 1.0
+#: No full collections: with 600,000 keys in the cache each stopped the loop for 0.17 s. What is freed in
+#: cycles here (connections, tasks) is young when it dies, and nothing in the caches refers back.
+_GC_THRESHOLDS = (50_000, 10, 1_000_000)
 #: Slack on top of the largest command: the entry's and the frame's own bytes.
 _FRAME_SLACK_BYTES = 1 << 20
 
@@ -66,6 +69,7 @@ def run_node(config: Config) -> int:
         datefmt="%Y-%m-%dT%H:%M:%S",
     )
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    gc.set_threshold(*_GC_THRESHOLDS)
     try:
         with asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
             return runner.run(Node(config).run())
@@ -139,8 +143,6 @@ class Node:
         await self._clients.listen(client_socket)
         stack.push_async_callback(self._clients.close)
         log.info("node %d: clients are served at %s:%d", config.node_id, config.bind, config.port)
-        gc.collect()
-        gc.freeze()
         await self._stop.wait()
         await self._hand_over()
 
