@@ -131,6 +131,7 @@ class KillRounds:
     def finish(self) -> None:
         """Kill all once more; every key of every round must still be what it was. Raises RoundFailed."""
         self._cluster.start_and_wait()
+        self._wait_until_expired()
         before = self._cluster.wait_for_equal_digests()
         _kill(self._cluster.nodes)
         leader = self._restarted_leader()
@@ -182,6 +183,14 @@ class KillRounds:
         self._cluster.wait_for(
             lambda: board.acknowledged_count >= count or board.complaints, f"{count} acknowledged operations"
         )
+
+    def _wait_until_expired(self) -> None:
+        """Wait until nothing is left but the keys that stay."""
+        expected = sum(digest != _digest(b"") for digest in self._settled.values())
+        with self._cluster.wait_for_leader().connect() as wire:
+            self._cluster.wait_for(
+                lambda: wire.call("DBSIZE") == expected, f"{expected} keys left once all others expired"
+            )
 
     def _restarted_leader(self) -> NodeProcess:
         self._cluster.start()

@@ -1,7 +1,8 @@
 """The clients of the kill rounds: threads that write and read while nodes die, and note what they are told.
 
 No operation is ever sent twice. A writer sends short pipelines of INCR and APPEND wherever it believes the
-leader is; a reader asks any node for a counter and compares it with what had been acknowledged before.
+leader is, and now and then a key that soon expires; a reader asks any node for a counter and compares it
+with what had been acknowledged before, or for such a key, which must not come back once somebody missed it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from tests.integration.wire import Hang, NoAnswer, Wire, error_prefix
 #: Errors after which nothing was done.
 _REFUSALS = frozenset({"MOVED", "CLUSTERDOWN", "TRYAGAIN", "LOADING"})
 _PIPELINE_MAX = 4
+#: Milliseconds that an expiring key lives at most, and how many of the newest ones readers look at.
+_EXPIRY_MS_MAX = 400
+_EXPIRING_WATCHED = 20
 #: Seconds before a client whose connection failed, or who was refused, goes on.
 _PAUSE_SECONDS = 0.02
 
@@ -26,6 +30,9 @@ class Board:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._results: dict[bytes, int] = {}
+        #: Keys that were set once, to expire soon, and those of them that a reader found gone.
+        self._expiring: list[bytes] = []
+        self._gone: set[bytes] = set()
         self.acknowledged_count = 0
         self.read_count = 0
         self.complaints: list[str] = []
@@ -39,6 +46,25 @@ class Board:
         with self._lock:
             self.acknowledged_count += 1
             self._results[operation.key] = max(self.floor(operation.key), operation.result)
+
+    def expect_expiry(self, key: bytes) -> None:
+        """Take over a key whose one SET was acknowledged."""
+        with self._lock:
+            self._expiring.append(key)
+
+    def expiring_key(self, source: random.Random) -> bytes | None:
+        """Return one of the newest keys that expire."""
+        newest = self._expiring[-_EXPIRING_WATCHED:]
+        return source.choice(newest) if newest else None
+
+    def is_gone(self, key: bytes) -> bool:
+        """Whether anybody was told that it expired."""
+        return key in self._gone
+
+    def note_gone(self, key: bytes) -> None:
+        """Somebody was told that it expired."""
+        with self._lock:
+            self._gone.add(key)
 
     def complain(self, text: str) -> None:
         """Note what no node may do."""
@@ -148,6 +174,14 @@ class Writer(_Client):
                 self._board.complain(f"{self.name}: {self._command(each)!r} was answered {reply!r}")
         if refusal is not None:
             self._on_refusal(refusal)
+        elif self._source.random() < 0.1:
+            self._set_expiring(wire)
+
+    def _set_expiring(self, wire: Wire) -> None:
+        self._value_count += 1
+        key = f"expiring:{self.name}:{self._value_count}".encode()
+        if wire.call("SET", key, "1", "PX", self._source.randint(1, _EXPIRY_MS_MAX)) == b"OK":
+            self._board.expect_expiry(key)
 
     def _next_operation(self) -> Operation:
         if self._source.random() < 0.5:
@@ -187,7 +221,22 @@ class Reader(_Client):
         return wire
 
     def _step(self, wire: Wire) -> None:
-        key = self._source.choice(self._counters)
+        expiring = self._board.expiring_key(self._source)
+        if expiring is not None and self._source.random() < 0.5:
+            self._read_expiring(wire, expiring)
+        else:
+            self._read_counter(wire, self._source.choice(self._counters))
+
+    def _read_expiring(self, wire: Wire, key: bytes) -> None:
+        was_gone = self._board.is_gone(key)
+        reply = wire.call("GET", key)
+        if reply is None:
+            self._board.read_count += 1
+            self._board.note_gone(key)
+        elif was_gone and isinstance(reply, bytes):
+            self._board.complain(f"{self.name}: {key!r} came back at {self._port} after it had expired")
+
+    def _read_counter(self, wire: Wire, key: bytes) -> None:
         floor = self._board.floor(key)
         reply = wire.call("GET", key)
         if reply is None or isinstance(reply, bytes):
