@@ -46,7 +46,7 @@ OWNERS: dict[str, frozenset[str]] = {
         ("asyncio", "socket", "selectors", "select", "ssl", "signal", "uvloop"),
         COMMAND_LINE | {"node", "transport"},
     ),
-    **dict.fromkeys(("subprocess", "multiprocessing", "ctypes", "rich"), COMMAND_LINE),
+    **dict.fromkeys(("subprocess", "multiprocessing", "ctypes", "rich", "typer"), COMMAND_LINE),
     **dict.fromkeys(("rocksdict", "threading", "_thread", "concurrent", "fcntl"), frozenset({"storage"})),
     **dict.fromkeys(("pathlib", "shutil", "tempfile", "io"), COMMAND_LINE | {"node", "storage"}),
     "os": COMMAND_LINE | {"node", "transport", "storage"},

@@ -13,15 +13,20 @@ _SECONDS_MAX = 60
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """Return this process's environment with these RAFTKV_* settings alone."""
+    """Return this process's environment with these RAFTKV_* settings alone, and no colours anywhere."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAFTKV_")}
-    return {**clean, **settings}
+    return {**clean, "TERM": "dumb", **settings}
 
 
 def raftkv(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
+    return python("-m", "raftkv", *arguments, cwd=cwd, **settings)
+
+
+def python(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run this Python with the raftkv under test to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "raftkv", *arguments],
+        [sys.executable, *arguments],
         cwd=cwd,
         env={**environment(**settings), "PYTHONPATH": str(Path(__file__).parents[2])},
         stdin=subprocess.DEVNULL,

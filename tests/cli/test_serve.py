@@ -8,7 +8,7 @@ import pytest
 
 from raftkv import __version__
 from raftkv.config import SETTINGS
-from tests.cli.command import raftkv
+from tests.cli.command import python, raftkv
 
 
 def refusal(cwd: Path, *arguments: str, **settings: str) -> str:
@@ -20,6 +20,11 @@ def refusal(cwd: Path, *arguments: str, **settings: str) -> str:
     return line
 
 
+def words_in_boxes(text: str) -> str:
+    """Return the text without the lines drawn around it, on one line."""
+    return " ".join(word for word in text.split() if not set(word) <= set("│─╭╮╰╯"))
+
+
 def test_version_is_the_packages(tmp_path: Path) -> None:
     """raftkv --version."""
     done = raftkv("--version", cwd=tmp_path)
@@ -27,19 +32,23 @@ def test_version_is_the_packages(tmp_path: Path) -> None:
 
 
 def test_help_lists_every_setting(tmp_path: Path) -> None:
-    """Every key is also a flag."""
+    """Every key is also a flag; its help says what is allowed, the default and the variable."""
     done = raftkv("serve", "--help", cwd=tmp_path, COLUMNS="200")
     assert done.returncode == 0
+    text = words_in_boxes(done.stdout)
     for setting in SETTINGS:
-        assert f"{setting.flag} VALUE" in done.stdout
-    assert "exit-with-parent" not in done.stdout
+        default = setting.kind.show(setting.default)
+        facts = f"default {default}, {setting.environment_name}" if default else setting.environment_name
+        assert f"{setting.flag} VALUE {setting.help}: {setting.kind.allowed} ({facts})" in text
+    assert "exit-with-parent" not in text
+    assert "completion" not in text
 
 
 def test_command_is_required(tmp_path: Path) -> None:
     """Nothing is guessed."""
     done = raftkv(cwd=tmp_path)
     assert done.returncode == 2
-    assert "COMMAND" in done.stderr
+    assert "Missing command." in done.stderr
 
 
 def test_unknown_key_in_the_file_names_file_and_key(tmp_path: Path) -> None:
@@ -59,8 +68,33 @@ def test_wrong_value_in_the_environment_names_the_variable(tmp_path: Path) -> No
 
 def test_unknown_flag_names_the_nearest(tmp_path: Path) -> None:
     """No abbreviations either: a setting to come could make them ambiguous."""
-    assert refusal(tmp_path, "--prot", "1") == "raftkv: there is no argument '--prot'; did you mean --port?"
-    assert refusal(tmp_path, "--clients-ma", "1").endswith("did you mean --clients-max?")
+    for given, nearest in (("--prot", "--port"), ("--clients-ma", "--clients-max")):
+        done = raftkv("serve", given, "1", cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        _, _, complaint = words_in_boxes(done.stderr).partition(f"No such option: {given} ")
+        assert nearest in complaint
+
+
+def test_value_is_taken_as_it_was_typed(tmp_path: Path) -> None:
+    """Only the setting itself says what is allowed: no flag has a type of its own, or takes no value."""
+    assert refusal(tmp_path, "--slice-ms", "-3") == (
+        "raftkv: --slice-ms: '-3' can't be taken: it must be a whole number from 1 to 1000"
+    )
+    assert refusal(tmp_path, "--protected-mode", "maybe") == (
+        "raftkv: --protected-mode: 'maybe' can't be taken: it must be true or false"
+    )
+    assert refusal(tmp_path, "--data-dir", "") == (
+        "raftkv: --data-dir: '' can't be taken: it must be a line of text, not empty"
+    )
+
+
+def test_node_starts_without_what_only_people_need(tmp_path: Path) -> None:
+    """rich alone takes longer to load than the rest of the command line: a failover would wait for it."""
+    modules = "import sys; from raftkv.cli import main\ntry: main()\nfinally: print(*sys.modules)"
+    done = python("-c", modules, "serve", "--port", "x", cwd=tmp_path)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "typer" in loaded, done
+    assert "rich" not in loaded
 
 
 def test_flag_wins_over_environment_and_file(tmp_path: Path) -> None:
