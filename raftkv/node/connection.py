@@ -464,7 +464,11 @@ class Connection(asyncio.Protocol):
 
     def _give_up(self) -> None:
         """Refuse all that waits, as far as it has to wait."""
+        hold = self._hold
         self._release()
+        if hold is Hold.LOG_TIME:
+            self._backlog.popleft()
+            self._answer(_EXPIRY_UNSETTLED)
         self._process_first(len(self._backlog), is_confirmed=False, is_impatient=True)
 
     # -- replies and flow -------------------------------------------------------------------

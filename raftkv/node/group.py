@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -27,6 +27,7 @@ from raftkv.machine import Batch, Machine, PlacedRead, decode_batch, encode_batc
 from raftkv.node.clock import Clock, LogClock
 from raftkv.node.pending import Gatherer, Pending, PendingBatch, ReplySink, WaitingRead
 from raftkv.node.reads import Reader, ReadQueue
+from raftkv.node.slices import LongReads
 from raftkv.raft import (
     COMMAND,
     LEADER,
@@ -143,7 +144,7 @@ class Group:
         #: index -> reads to run once that entry is applied.
         self._reads_at: dict[int, list[WaitingRead]] = {}
         self._on_next_entry: list[Callable[[], None]] = []
-        self._slices: deque[tuple[Sliced, Iterator[None], Callable[[Reply], None]]] = deque()
+        self._long_reads = LongReads(clock)
         self._commands_since_flush = 0
         self._is_stalled = False
         self._is_stopped = False
@@ -152,7 +153,8 @@ class Group:
         self._is_turn_scheduled = False
         self._is_timer_set = False
         self._is_expiry_wanted = False
-        self._expiry_index = 0
+        #: The newest entry that removes due keys, proposed here.
+        self._expiry = EntryId(0, 0)
 
     # -- what connections ask ---------------------------------------------------------------
 
@@ -255,7 +257,7 @@ class Group:
 
     def run_sliced(self, sliced: Sliced, done: Callable[[Reply], None]) -> None:
         """Run a long read a few milliseconds per turn; `done` gets its reply."""
-        self._slices.append((sliced, sliced.steps(), done))
+        self._long_reads.begin(sliced, done)
         self.wake()
 
     # -- what the outside reports -----------------------------------------------------------
@@ -331,8 +333,9 @@ class Group:
         self.reads.ask(self.clock.now_ns())
         self._advance()
         self._apply()
-        if self._slices:
-            self._run_slice()
+        if self._long_reads:
+            self._long_reads.run(self.config.slice_ms)
+            self.wake()
         self._advance()
         self._links.flush()
         transition = (self.core.role, self.core.current_term, self.core.leader_id)
@@ -352,6 +355,8 @@ class Group:
         )
         if core.leader_id != self._transition[2]:
             self._on_leader(core.leader_id)
+        if core.current_term != self._transition[1]:
+            self._in_flight.clear()  # may be lost by now, or else is as good as committed
         self._transition = transition
 
     def _advance(self) -> None:
@@ -553,29 +558,16 @@ class Group:
 
     def _maybe_expire(self) -> None:
         """As the leader, propose the removal of due keys; one such entry is under way at most."""
-        if not self.is_serving or self._is_stalled or self._expiry_index > self.core.last_applied:
+        core = self.core
+        is_under_way = self._expiry.term == core.current_term and self._expiry.index > core.last_applied
+        if not core.is_serving or self._is_stalled or is_under_way:
             return
         time_ms = self.log_clock.now_ms()
         commands = self.machine.expiry_commands(time_ms, _EXPIRED_COUNT_MAX)
         if not commands:
             return
         try:
-            entry_id = self.core.propose(encode_batch(Batch(time_ms, commands)))
+            self._expiry = core.propose(encode_batch(Batch(time_ms, commands)))
         except (NotLeader, ProposalDropped):
             return
         self.log_clock.observe(time_ms)
-        self._expiry_index = entry_id.index
-
-    def _run_slice(self) -> None:
-        """Give the oldest long read a slice of time."""
-        sliced, steps, done = self._slices[0]
-        end_ns = self.clock.now_ns() + self.config.slice_ms * 1_000_000
-        for _ in steps:
-            if self.clock.now_ns() > end_ns:
-                self._slices.rotate(-1)
-                break
-        else:
-            self._slices.popleft()
-            done(sliced.result)
-        if self._slices:
-            self.wake()
