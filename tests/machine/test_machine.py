@@ -15,6 +15,7 @@ from raftkv.keyspace import Keyspace, ReadsDueKey
 from raftkv.machine import Batch, CorruptEntry, PlacedRead, Run, decode_batch, encode_batch
 from raftkv.raft.types import EntryId
 from raftkv.resp.replies import OK, Error, Reply
+from raftkv.rows import KEYS
 from raftkv.storage.errors import StorageFailure, WriteStalled
 from tests.machine.replica import Replica, check_rows
 from tests.memory_rows import MemoryRows
@@ -129,6 +130,7 @@ def change_a_lot(keyspace: Keyspace) -> None:
 def flush_and_change(keyspace: Keyspace) -> None:
     """All keys, and then some."""
     keyspace.flush_all()
+    assert keyspace.find(b"timed") is None, "what is remembered as missing has to come back too"
     keyspace.set_string(b"kept", b"after")
     keyspace.set_string(b"new", b"after", 99999)
 
@@ -241,6 +243,7 @@ def test_placed_read_sees_keys_expire_by_the_time_of_the_entry() -> None:
     replies = replica.machine.apply(EntryId(1, 1), batch, [read])
     assert seen == [None]
     assert replies[2] == 0
+    assert [row_key for row_key, _ in replica.all_rows() if row_key[0] == KEYS] == [], "DEL removed it"
 
 
 def test_read_of_a_key_due_by_the_clock_alone_waits_for_the_log() -> None:
@@ -317,6 +320,16 @@ def test_digest_tells_rows_apart_and_nothing_else() -> None:
     plain.write(b"APPEND", b"c", b"")
     restarted.write(b"SET", b"d", b"")
     assert len({digest, plain.digest()[0], restarted.digest()[0]}) == 3  # type: ignore[index]  # as above
+
+
+def test_digest_tells_where_a_row_key_ends() -> None:
+    """Contract: lengths are framed."""
+    digests = []
+    for row_key, value in ((b"\x01ab", b"c"), (b"\x01a", b"bc")):
+        store = MemoryRows()
+        store.rows[row_key] = value
+        digests.append(Replica(store).digest())
+    assert digests[0] != digests[1]
 
 
 def test_digest_shows_the_moment_it_was_asked_for() -> None:

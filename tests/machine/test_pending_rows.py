@@ -124,6 +124,23 @@ def test_small_ranges_are_deleted_row_by_row(count: int, ranges_count: int) -> N
     assert store.rows == {b"\x0100001": b"after"}
 
 
+def test_several_ranges_are_deleted_in_one_turn() -> None:
+    """Each large range counts, a repeated one once; rows put in between go with the range behind them."""
+    store, pending = pending_over(1000)
+    for _ in range(2):
+        pending.delete_range(b"\x0100000", b"\x0100300")
+        for number in range(300):
+            pending.put(b"\x01%05d" % number, b"again")
+    pending.delete_range(b"\x0100400", b"\x0100800")
+    pending.delete_range(b"\x0100000", b"\x0100299")
+    left = [299, *range(300, 400), *range(800, 1000)]
+    expected = {b"\x01%05d" % number: b"again" if number == 299 else b"v" for number in left}
+    assert dict(pending.scan(b"\x01", None)) == expected
+    pending.write(APPLIED)
+    assert store.rows == expected
+    assert store.range_deletes_count == 3
+
+
 def test_scan_does_not_see_changes_made_after_the_call() -> None:
     """Contract: long reads take their view at once, though they run later."""
     store, pending = pending_over(3)
