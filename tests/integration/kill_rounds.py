@@ -285,16 +285,17 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="default: 100, unless --seconds is given")
     parser.add_argument("--seconds", type=float, help="begin no round after this long")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--nodes", type=int, default=3, choices=(3, 5, 7))
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rounds_max = arguments.rounds or (sys.maxsize if arguments.seconds else 100)
     seconds_max = arguments.seconds or float("inf")
-    return _run(rounds_max, seconds_max, arguments.seed)
+    return _run(rounds_max, seconds_max, seed=arguments.seed, node_count=arguments.nodes)
 
 
-def _run(rounds_max: int, seconds_max: float, seed: int) -> int:
+def _run(rounds_max: int, seconds_max: float, *, seed: int, node_count: int) -> int:
     directory = Path(tempfile.mkdtemp(prefix="raftkv-kill-rounds-"))
-    cluster = Cluster(directory, settings=SETTINGS)
+    cluster = Cluster(directory, node_count=node_count, settings=SETTINGS)
     run = KillRounds(cluster, seed=seed)
     begin = time.monotonic()
     try:
@@ -305,7 +306,8 @@ def _run(rounds_max: int, seconds_max: float, seed: int) -> int:
         run.finish()
     except (RoundFailed, AssertionError) as failure:
         print(f"FAILED in round {run.tally.rounds}: {failure}\nkept: {directory}")
-        print(f"again: python -m tests.integration.kill_rounds --rounds {run.tally.rounds} --seed {seed}")
+        options = f"--rounds {run.tally.rounds} --seed {seed} --nodes {node_count}"
+        print(f"again: python -m tests.integration.kill_rounds {options}")
         return 1
     finally:
         cluster.close()
