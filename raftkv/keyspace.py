@@ -60,6 +60,8 @@ class Keyspace:
         #: Keys that were removed because they had expired, since this node started.
         self.expired_count = 0
         self._cache = RecordCache(cache_bytes_max)
+        #: What the `counts` rows say, as far as it is known.
+        self._counts: dict[int, KeyCount] = {}
         self._db = 0
         self._first_expiry_ms = 0
 
@@ -187,16 +189,21 @@ class Keyspace:
     def flush_all(self) -> None:
         """Delete every key of every database."""
         self._cache.clear()
+        self._counts.clear()
         self.rows.delete_range(rows.DATA_FIRST, rows.DATA_END)
 
     # -- undo -------------------------------------------------------------------------------
 
     def rollback(self) -> None:
         """Take back all that the present command changed."""
+        self._counts.clear()
         for row_key in self.rows.rollback():
             owner = rows.db_and_key_of(row_key)
             if owner is not None:
                 self._cache.drop(*owner)
+            elif row_key == rows.DATA_FIRST:
+                # The keys of a deleted range are not named; those looked up since were remembered as missing.
+                self._cache.clear()
 
     # -- rows and cache ---------------------------------------------------------------------
 
@@ -258,11 +265,16 @@ class Keyspace:
             self._first_expiry_ms = min(self._first_expiry_ms, expires_ms)
 
     def _count(self, keys: int, expiring: int) -> None:
-        if not keys and not expiring:
-            return
+        counts = self._counts.get(self._db)
+        if counts is None:
+            counts = self._counts[self._db] = self.counts()
+        counts.keys += keys
+        counts.expiring += expiring
         row_key = rows.counts_row(self._db)
-        keys_before, expiring_before = rows.unpack_counts(self.rows.get(row_key))
-        self.rows.put(row_key, rows.pack_counts(keys_before + keys, expiring_before + expiring))
+        if counts.keys:
+            self.rows.put(row_key, rows.pack_counts(counts.keys, counts.expiring))
+        else:
+            self.rows.delete(row_key)  # so that no keys look the same, whether there were any or not
 
     def _live_in_slot(self, slot: int) -> Iterator[tuple[bytes, int]]:
         return _live_rows(self.rows.scan(*rows.slot_range(self._db, slot)), self.now_ms)

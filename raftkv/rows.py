@@ -147,16 +147,6 @@ def db_and_key_of(row_key: bytes) -> tuple[int, bytes] | None:
     return None
 
 
-def db_of(row_key: bytes) -> int:
-    """The database that a `keys` row belongs to."""
-    return row_key[1]
-
-
-def is_keys_row(row_key: bytes) -> bool:
-    """Whether a row is one of `keys`."""
-    return row_key[0] == KEYS
-
-
 def pack_value(kind: int, expires_ms: int, version: int, value: bytes) -> bytes:
     """The value of a `keys` row; `expires_ms` 0: never."""
     return _KEY_VALUE.pack(kind, expires_ms, version) + value
