@@ -17,6 +17,9 @@ from typing import Final
 #: What a cached record costs in memory on top of its key (held twice) and its value, about.
 _OVERHEAD_BYTES: Final = 300
 
+#: Second chances that making room once gives: with all keys in use, a look at each would stop the node.
+CHANCES_MAX: Final = 16
+
 
 @dataclass(slots=True)
 class Record:
@@ -81,23 +84,25 @@ class RecordCache:
 
     def _trim(self, newest: bytes) -> None:
         """Forget until the rest fits; the selected database's `newest` stays, however large it is."""
+        chances_left = CHANCES_MAX
         while self.size_bytes > self._bytes_max:
-            records = self._next_to_shrink()
-            if records is None:
+            # One database is not starved by another that was there first.
+            records = max(self._by_db.values(), key=self._others_count)
+            if not self._others_count(records):
                 return
             key, record = records.popitem(last=False)
-            if record.is_recent or (records is self.records and key == newest):
+            if records is self.records and key == newest:
+                records[key] = record
+            elif record.is_recent and chances_left:
+                chances_left -= 1
                 record.is_recent = False
                 records[key] = record
             else:
                 self.size_bytes -= cost_bytes(key, record)
 
-    def _next_to_shrink(self) -> OrderedDict[bytes, Record] | None:
-        """A database's records of which one may go: the selected one's before others'."""
-        if len(self.records) > 1:
-            return self.records
-        others = (records for records in self._by_db.values() if records and records is not self.records)
-        return next(others, None)
+    def _others_count(self, records: OrderedDict[bytes, Record]) -> int:
+        """How many of a database's records are not the newest one, which the selected database holds."""
+        return len(records) - (records is self.records)
 
 
 def cost_bytes(key: bytes, record: Record) -> int:
