@@ -7,6 +7,9 @@ import signal
 import time
 from pathlib import Path
 
+import redis
+import redis.exceptions
+
 from tests.integration.cluster import Cluster, NodeProcess
 from tests.integration.failover import Survivors
 from tests.integration.waiting import wait_until
@@ -47,6 +50,25 @@ def test_another_node_serves_soon_after_the_leader_was_killed(cluster: Cluster) 
         leader.start()
     check(cluster.wait_until_whole(), 100)
     cluster.wait_for_equal_digests()
+
+
+def test_redis_cluster_finds_the_new_leader_by_itself(cluster: Cluster) -> None:
+    """One client object with default arguments goes on through three changes of leader."""
+    with redis.RedisCluster(host="127.0.0.1", port=cluster.node(1).port) as client:
+        for turn in range(3):
+            leader = cluster.wait_until_whole()
+            leader.kill()
+            wait_until(lambda: _is_set(client, f"turn {turn}"), "the client writes again")  # noqa: B023
+            assert client.get("followed") == f"turn {turn}".encode()
+            leader.start()
+
+
+def _is_set(client: redis.RedisCluster, value: str) -> bool:
+    try:
+        return client.set("followed", value) is True
+    except (redis.exceptions.RedisError, OSError) as failure:
+        print(f"while there is no leader: {failure!r}")
+        return False
 
 
 def test_sigterm_hands_leadership_over(cluster: Cluster) -> None:
