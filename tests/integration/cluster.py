@@ -110,6 +110,10 @@ class NodeProcess:
             self.is_paused = number is signal.SIGSTOP
         self._process.send_signal(number)
 
+    def expect_end(self) -> None:
+        """Let it end by itself: what was done to it will end it."""
+        self._was_ended = True
+
     def send_kill(self) -> None:
         """kill -9 without waiting for the end."""
         self.signal(signal.SIGKILL)

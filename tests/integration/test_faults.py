@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import signal
 import time
 from pathlib import Path
 
+import pytest
 import redis
 import redis.exceptions
 
 from tests.integration.cluster import Cluster, NodeProcess
 from tests.integration.failover import Survivors
 from tests.integration.waiting import wait_until
-from tests.integration.wire import Wire, ask, error_prefix
+from tests.integration.wire import NoAnswer, Wire, ask, error_prefix
 
 #: Nothing was done.
 _DEFINITE = {"CLUSTERDOWN", "MOVED", "TRYAGAIN", "LOADING"}
@@ -231,6 +233,36 @@ def test_a_paused_follower_holds_nobody_up(cluster: Cluster) -> None:
     cluster.wait_until_whole()
     cluster.wait_for_equal_digests()
     check(paused, 2000)
+
+
+# -- a disk that fails ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["leader", "follower"])
+def test_a_node_whose_disk_fails_stops_and_the_others_go_on(cluster: Cluster, place: str) -> None:
+    """A failed write is never retried: the process ends with a reason, and starts again on what it has.
+
+    A limit on the size of files stands for the full disk.
+    """
+    leader = cluster.wait_until_whole()
+    victim = leader if place == "leader" else cluster.followers()[0]
+    victim.expect_end()
+    resource.prlimit(victim.pid, resource.RLIMIT_FSIZE, (1 << 18, 1 << 18))
+    acknowledged = 0
+    for count in range(200):
+        try:
+            reply = ask(cluster.wait_for_leader().port, "APPEND", "full", "x" * 5_000)
+        except NoAnswer:
+            break
+        acknowledged += reply == (count + 1) * 5_000
+    assert victim.wait_for_end() == 1
+    assert "CRITICAL" in victim.log_text()
+    assert "File too large" in victim.log_text()
+    assert ask(cluster.wait_for_leader().port, "STRLEN", "full") >= acknowledged * 5_000
+    assert acknowledged > 20
+    victim.start()
+    cluster.wait_until_whole()
+    cluster.wait_for_equal_digests()
 
 
 # -- directories ------------------------------------------------------------------------------
