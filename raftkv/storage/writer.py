@@ -47,7 +47,10 @@ class SyncWriter:
         on_failure: Callable[[BaseException], None],
         name: str = "sync",
     ) -> None:
-        """Start the thread. Both callbacks come on it: `on_synced` after each sync, `on_failure` once."""
+        """Start the thread. Both callbacks come on it: `on_synced` after each sync, `on_failure` once.
+
+        A report that raises counts as a failure.
+        """
         self._sync = sync
         self._on_synced = on_synced
         self._on_failure = on_failure
@@ -89,11 +92,12 @@ class SyncWriter:
     def _sync_once(self, ticket: int) -> bool:
         try:
             self._sync()
+            # In here as well: whoever waits for a report that got lost would wait for ever.
+            self._on_synced(ticket)
         except BaseException as error:  # noqa: BLE001 - reported, whatever it is: the thread is the last to know
             self._failure = error if isinstance(error, StorageFailure) else StorageFailure("sync", error)
             self._on_failure(self._failure)
             return False
-        self._on_synced(ticket)
         return True
 
 
