@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 from raftkv.commands.session import NodeView, Session
@@ -19,6 +21,7 @@ from raftkv.node.clock import Clock
 from raftkv.node.connection import Connection
 from raftkv.node.group import Group
 from raftkv.resp.parser import Limits
+from raftkv.resp.replies import Error
 
 #: Connections that the kernel holds until they are accepted.
 _BACKLOG: Final = 1024
@@ -40,6 +43,21 @@ def bind_socket(host: str, port: int) -> socket.socket:
         bound.close()
         raise OSError(error.errno, f"can't listen on {host}:{port} for clients: {error.strerror}") from None
     return bound
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What connections have had since they were made."""
+
+    commands_count: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+
+    def add(self, connection: Connection) -> None:
+        """Add one connection's."""
+        self.commands_count += connection.commands_count
+        self.input_bytes += connection.input_bytes
+        self.output_bytes += connection.output_bytes
 
 
 class Clients:
@@ -73,6 +91,10 @@ class Clients:
         self._listener: asyncio.Server | None = None
         self.accepted_count = 0
         self.rejected_count = 0
+        #: Error replies by prefix.
+        self.errors: Counter[str] = Counter()
+        #: Of the connections that are gone.
+        self._past = Traffic()
 
     # -- the listener -----------------------------------------------------------------------
 
@@ -106,8 +128,13 @@ class Clients:
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection that is gone."""
-        self._connections.pop(connection.client_id, None)
+        if self._connections.pop(connection.client_id, None) is not None:
+            self._past.add(connection)
         self._held.pop(connection.client_id, None)
+
+    def count_error(self, error: Error) -> None:
+        """Note an error reply."""
+        self.errors[error.prefix] += 1
 
     def hold(self, connection: Connection) -> None:
         """Look at a connection on every tick, until `release`."""
@@ -126,7 +153,14 @@ class Clients:
 
     def sessions(self) -> Iterator[Session]:
         """The sessions of all connections, oldest first."""
-        return (connection.session for connection in self._connections.values())
+        return (connection.looked_at_session() for connection in self._connections.values())
+
+    def traffic(self) -> Traffic:
+        """What all connections have had so far."""
+        total = replace(self._past)
+        for connection in self._connections.values():
+            total.add(connection)
+        return total
 
     @property
     def held_count(self) -> int:

@@ -14,15 +14,25 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from enum import Enum
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Final, cast
 
 from raftkv.commands.session import Session
 from raftkv.commands.table import LOCAL, READ, WRITE, Awaited, CommandRefused, CommandSpec, Sliced, keys_of
+from raftkv.config import join_address
 from raftkv.keyspace import ReadsDueKey
+from raftkv.node.holds import HeldRead, Hold
 from raftkv.node.pending import PendingBatch
+from raftkv.node.refusals import (
+    EXPIRY_UNSETTLED,
+    NO_LEADER,
+    NOT_CONFIRMED,
+    NOT_TAKEN,
+    TOO_LARGE,
+    TOO_MANY_CLIENTS,
+    UNKNOWN,
+)
+from raftkv.node.requests import crosses_slots, size_of
 from raftkv.raft import ProposalDropped
 from raftkv.resp.parser import ProtocolError, RequestParser
 from raftkv.resp.pipeline import ReplyPipeline
@@ -30,12 +40,8 @@ from raftkv.resp.replies import (
     CROSS_SLOT,
     Error,
     Reply,
-    cluster_down,
-    encode,
     encode_many,
     moved,
-    try_again,
-    unknown_outcome,
 )
 from raftkv.slots import slot_of
 
@@ -44,36 +50,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Requests of one connection that wait or whose replies are owed; past it no more bytes are read.
+#: Requests of one connection that wait or whose replies are owed; past it no more bytes are read (but for
+#: what comes between two looks).
 _REQUESTS_MAX: Final = 20_000
+#: Requests that are carried out before their replies leave; a pipeline of reads can make many bytes.
+_PIECE_COUNT: Final = 64
+#: Bytes that come in between two looks at how much waits.
+_LOOK_BYTES: Final = 64 << 10
 #: Reply bytes that the socket takes before the connection counts as slow.
 _SLOW_BYTES: Final = 1 << 20
-
-_UNKNOWN = unknown_outcome("the write was proposed, but its outcome could not be learned in time")
-_TOO_MUCH_WAITING = try_again("too many writes are waiting for a majority, nothing was done")
-_NO_LEADER = cluster_down("no leader is known, nothing was done")
-_NOT_CONFIRMED = cluster_down("no majority confirmed in time that this node may answer reads")
-_EXPIRY_UNSETTLED = try_again("whether the key has expired could not be settled in time")
-_TOO_LARGE = Error("ERR command is larger than command-bytes-max, nothing was done")
-
-_TOO_MANY_CLIENTS = encode(Error("ERR max number of clients reached"), 2)
-
-
-class Hold(Enum):
-    """What a connection waits for before its next request is carried out."""
-
-    #: A leader that serves.
-    LEADER = "leader"
-    #: Proof that this node's state is recent enough.
-    READ = "read"
-    #: All replies that it is owed.
-    OWN_REPLIES = "own replies"
-    #: An entry whose time settles whether a key has expired.
-    LOG_TIME = "log time"
-    #: A long read, done in slices.
-    SLICES = "slices"
-    #: What a LOCAL command asked to be awaited, as WAIT its replicas.
-    AWAITED = "awaited"
 
 
 class Connection(asyncio.Protocol):
@@ -85,6 +70,8 @@ class Connection(asyncio.Protocol):
         self._clients = clients
         self._group = clients.group
         self._resolve = clients.table.resolve
+        self._now_ns = clients.clock.now_ns
+        self._count_error = clients.count_error
         self._parser = RequestParser(limits=clients.parser_limits)
         self._pipeline = ReplyPipeline()
         self._transport: asyncio.Transport | None = None
@@ -106,17 +93,26 @@ class Connection(asyncio.Protocol):
         self._awaited: Awaited | None = None
         self._is_reading_paused = False
         self._is_slow = False
+        #: The client has ended its side: it sends nothing more, but takes what it is owed.
+        self._has_ended = False
+        #: See `_look_at_input`.
+        self._next_look_bytes = _LOOK_BYTES
+        self._active_ns = self._now_ns()
+        #: Since the connection was made.
+        self.input_bytes = 0
+        self.output_bytes = 0
+        self.commands_count = 0
 
     # -- the socket -------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of asyncio's
         self._transport.set_write_buffer_limits(high=_SLOW_BYTES, low=_SLOW_BYTES // 4)
-        self.session.address = _address_text(transport.get_extra_info("peername"))
-        self.session.local_address = _address_text(transport.get_extra_info("sockname"))
-        self.session.created_ms = self.session.active_ms = self._clients.clock.wall_ms()
+        self.session.address = _address_of(transport, "peername")
+        self.session.local_address = _address_of(transport, "sockname")
+        self.session.created_ms = self._clients.clock.wall_ms()
         if not self._clients.add(self):
-            self._transport.write(_TOO_MANY_CLIENTS)
+            self._transport.write(TOO_MANY_CLIENTS)
             self._transport.close()
             self._transport = None
 
@@ -127,7 +123,7 @@ class Connection(asyncio.Protocol):
         self._clients.remove(self)
 
     def data_received(self, data: bytes) -> None:
-        now_ns = self._clients.clock.now_ns()  # after the bytes were read: see Group.has_lease
+        now_ns = self._now_ns()  # after the bytes were read: see Group.has_lease
         if self._garbage is not None or self.session.is_closing:
             return
         try:
@@ -135,9 +131,17 @@ class Connection(asyncio.Protocol):
             self._backlog.extend(self._parser.drain())
         except ProtocolError as garbage:
             self._garbage = garbage
+        self._active_ns = now_ns
+        self.input_bytes += len(data)
         if self._hold is None:
             self._process(now_ns)
-        self._throttle()
+        if self.input_bytes > self._next_look_bytes:
+            self._look_at_input()
+
+    def eof_received(self) -> bool:
+        """Keep the connection until its last reply has left, if there is one to come."""
+        self._has_ended = True
+        return self._hold is not None or self._pipeline.pending > 0
 
     def pause_writing(self) -> None:
         self._is_slow = True
@@ -154,19 +158,11 @@ class Connection(asyncio.Protocol):
 
     # -- ReplySink --------------------------------------------------------------------------
 
-    def settle(self, first_slot: int, replies: Sequence[Reply | Sliced]) -> None:
+    def settle(self, first_slot: int, replies: Sequence[Reply]) -> None:
         """Take replies and send all that is next in order."""
         if self._transport is None:
             return
-        plain: list[Reply] = []
-        for position, reply in enumerate(replies):
-            if isinstance(reply, Sliced):
-                self._pipeline.fill_run(first_slot, encode_many(plain, self.session.protocol))
-                self._group.run_sliced(reply, partial(self._settle_one, first_slot + position))
-                self.settle(first_slot + position + 1, replies[position + 1 :])
-                return
-            plain.append(reply)
-        self._pipeline.fill_run(first_slot, encode_many(plain, self.session.protocol))
+        self._pipeline.fill_run(first_slot, encode_many(replies, self.session.protocol, self._count_error))
         if self._hold is Hold.OWN_REPLIES and not self._pipeline.pending:
             self._resume(self._hold_number)
         else:
@@ -174,8 +170,12 @@ class Connection(asyncio.Protocol):
         if self._is_reading_paused:
             self._throttle()
 
-    def _settle_one(self, slot: int, reply: Reply) -> None:
-        self.settle(slot, [reply])
+    def settle_read(self, slot: int, reply: Reply | Sliced) -> None:
+        """Take a read's reply, or begin to make it."""
+        if isinstance(reply, Sliced):
+            self._group.run_sliced(reply, partial(self.settle_read, slot))
+        else:
+            self.settle(slot, [reply])
 
     def refuse(self, first_slot: int, commands: list[list[bytes]]) -> None:
         """Answer commands that were not done and never will be."""
@@ -183,7 +183,7 @@ class Connection(asyncio.Protocol):
 
     def lose_track(self, first_slot: int, count: int) -> None:
         """Answer commands whose outcome nobody knows."""
-        self.settle(first_slot, [_UNKNOWN] * count)
+        self.settle(first_slot, [UNKNOWN] * count)
 
     def _refusal_of(self, args: list[bytes]) -> Error:
         """The definite error that fits now: where to go, or why not."""
@@ -192,22 +192,33 @@ class Connection(asyncio.Protocol):
             keys = keys_of(self._resolve(args), args)
             return moved(slot_of(keys[0]) if keys else 0, leader.host, leader.port)
         if self._group.is_leader:
-            return _TOO_MUCH_WAITING
-        return _NO_LEADER
+            return NOT_TAKEN
+        return NO_LEADER
 
     # -- carrying out -----------------------------------------------------------------------
 
     def _process(self, now_ns: int) -> None:
-        """Carry out the backlog, up to the first request that has to wait.
+        """Carry out the backlog, up to the first request that has to wait."""
+        self._process_piece(now_ns)
+        while self._backlog and self._hold is None and not self.session.is_closing:
+            self._process_piece(now_ns)
+
+    def _process_piece(self, now_ns: int) -> None:
+        """Carry out the first requests of the backlog, and send their replies as far as they are known.
 
         Writes in a row, the bulk of a busy connection's requests, go to the group in one piece.
         """
         backlog = self._backlog
+        waiting_count = len(backlog)
+        session = self.session
         resolve = self._resolve
         is_serving = self._group.is_serving
         clock_ms = 0  # taken for the first read of those that may be answered at once
+        spec: CommandSpec | None = None
         writes: list[list[bytes]] = []
-        while backlog and self._hold is None and not self.session.is_closing:
+        for _ in range(min(waiting_count, _PIECE_COUNT)):
+            if self._hold is not None or session.is_closing:
+                break
             args = backlog.popleft()
             try:
                 spec = resolve(args)
@@ -217,7 +228,11 @@ class Connection(asyncio.Protocol):
                 self._answer(refused.reply)
                 continue
             keys = spec.keys
-            if spec.route is WRITE and is_serving and (keys.first == keys.last or not _crosses(spec, args)):
+            if (
+                spec.route is WRITE
+                and is_serving
+                and (keys.first == keys.last or not crosses_slots(spec, args))
+            ):
                 writes.append(args)
                 clock_ms = 0  # a read behind it goes another way
                 continue
@@ -226,12 +241,16 @@ class Connection(asyncio.Protocol):
                 writes = []
             if spec.route is READ:
                 clock_ms = clock_ms or self._clock_if_readable(now_ns)
-                if clock_ms and not _crosses(spec, args):
+                if clock_ms and not crosses_slots(spec, args):
                     self._read_now(spec, args, clock_ms)
                     continue
             self._carry_out(spec, args, now_ns)
         self._submit(writes)
-        self._refuse_garbage()
+        self.commands_count += waiting_count - len(backlog)
+        if spec is not None:
+            session.last_command = spec.name
+        if self._garbage is not None:
+            self._refuse_garbage()
         self._send()
 
     def _process_first(self, count: int, *, is_confirmed: bool, is_impatient: bool) -> None:
@@ -240,8 +259,9 @@ class Connection(asyncio.Protocol):
         `is_confirmed`: the state as applied now is recent enough for reads; `is_impatient`: what
         would have to wait is refused instead.
         """
-        now_ns = self._clients.clock.now_ns()
+        now_ns = self._now_ns()
         self._is_confirmed, self._is_impatient = is_confirmed, is_impatient
+        waiting_count = len(self._backlog)
         while count and self._backlog and self._hold is None and not self.session.is_closing:
             args = self._backlog.popleft()
             count -= 1
@@ -252,6 +272,7 @@ class Connection(asyncio.Protocol):
                 continue
             self._carry_out(spec, args, now_ns)
         self._is_confirmed = self._is_impatient = False
+        self.commands_count += waiting_count - len(self._backlog)
         if self._hold is None:
             self._process(now_ns)
         else:
@@ -261,7 +282,7 @@ class Connection(asyncio.Protocol):
     def _carry_out(self, spec: CommandSpec, args: list[bytes], now_ns: int) -> None:
         if spec.route is LOCAL:
             self._carry_out_local(spec, args)
-        elif _crosses(spec, args):
+        elif crosses_slots(spec, args):
             self._answer(CROSS_SLOT)
         elif spec.route is READ:
             self._carry_out_read(spec, args, now_ns)
@@ -287,7 +308,7 @@ class Connection(asyncio.Protocol):
         elif self._is_confirmed or (has_lease and group.is_caught_up):
             self._read_now(spec, args, group.log_clock.now_ms())
         elif self._is_impatient:
-            self._answer(_NOT_CONFIRMED)
+            self._answer(NOT_CONFIRMED)
         elif has_lease:
             group.reads.join_at(group.commit_index, self._reader(args))
         else:
@@ -305,7 +326,7 @@ class Connection(asyncio.Protocol):
             reply = self._group.machine.read(spec, args, db=self.session.db, clock_ms=clock_ms)
         except ReadsDueKey:
             if self._is_impatient:
-                self._answer(_EXPIRY_UNSETTLED)
+                self._answer(EXPIRY_UNSETTLED)
             else:
                 self._group.on_next_entry(self._wait(Hold.LOG_TIME, args))
             return
@@ -317,6 +338,7 @@ class Connection(asyncio.Protocol):
             self._wait(Hold.OWN_REPLIES, args)
             return
         self._unsettled_batch()  # for `last_write_index`
+        self.session.last_command = spec.name
         self._flush_answers()  # HELLO changes the protocol for what comes after it
         try:
             outcome = spec.handler(self.session, args)
@@ -330,8 +352,8 @@ class Connection(asyncio.Protocol):
         if outcome is None or type(outcome) is bytes:  # what most reads give
             self._answer(outcome)
         elif isinstance(outcome, Sliced):
-            end = self._wait(Hold.SLICES, args)
-            self._group.run_sliced(outcome, partial(self._answer_held, end, self._hold_number))
+            self._wait(Hold.SLICES, args)
+            self._group.run_sliced(outcome, partial(self._answer_held, self._hold_number))
         elif isinstance(outcome, Awaited):
             reply = outcome.look()
             if reply is not None:
@@ -342,23 +364,23 @@ class Connection(asyncio.Protocol):
         else:
             self._answer(outcome)
 
-    def _answer_held(self, end: Callable[[], None], hold_number: int, reply: Reply) -> None:
+    def _answer_held(self, hold_number: int, reply: Reply) -> None:
         """Answer the request that is held, and end its hold."""
         if self._is_held(hold_number):
             self._backlog.popleft()
+            self.commands_count += 1
             self._answer(reply)
-            end()
+            self._resume(hold_number)
 
     def _look_at_awaited(self, waited_ms: int) -> None:
         awaited = self._awaited
         assert awaited is not None, "a connection that awaits knows what"
         reply = awaited.look()
-        if reply is None and 0 < awaited.timeout_ms <= waited_ms:
+        if reply is None and (self._has_ended or 0 < awaited.timeout_ms <= waited_ms):
             reply = awaited.at_last()
         if reply is not None:
             self._awaited = None
-            number = self._hold_number
-            self._answer_held(partial(self._resume, number), number, reply)
+            self._answer_held(self._hold_number, reply)
 
     def _redirect(self, args: list[bytes]) -> None:
         """Send the client to the leader, or wait until there is one."""
@@ -372,13 +394,13 @@ class Connection(asyncio.Protocol):
         if not writes:
             return
         self._waiting_since_ns = None
-        size_bytes = _size_of(writes)
+        size_bytes = size_of(writes)
         if size_bytes > self._clients.config.batch_bytes_max and len(writes) > 1:
             for args in writes:
                 self._submit([args])
             return
         if size_bytes > self._clients.config.command_bytes_max:
-            self._answer(_TOO_LARGE)
+            self._answer(TOO_LARGE)
             return
         slot = self._reserve(len(writes))
         try:
@@ -411,7 +433,7 @@ class Connection(asyncio.Protocol):
     def _wait(self, hold: Hold, args: list[bytes]) -> Callable[[], None]:
         """Put a request back and hold it; what is given ends this hold."""
         if self._waiting_since_ns is None:
-            self._waiting_since_ns = self._clients.clock.now_ns()
+            self._waiting_since_ns = self._now_ns()
         self._backlog.appendleft(args)
         self._hold = hold
         self._hold_number += 1
@@ -429,12 +451,12 @@ class Connection(asyncio.Protocol):
         """Go on, unless that hold has ended in another way."""
         if self._is_held(hold_number):
             self._release()
-            self._process(self._clients.clock.now_ns())
+            self._process(self._now_ns())
             self._throttle()
 
-    def _reader(self, args: list[bytes]) -> _HeldRead:
+    def _reader(self, args: list[bytes]) -> HeldRead:
         self._wait(Hold.READ, args)
-        return _HeldRead(self, self._hold_number, len(self._backlog))
+        return HeldRead(self, self._hold_number, len(self._backlog))
 
     def on_read_confirmed(self, hold_number: int, count: int) -> None:
         """The first `count` requests of the backlog may read the state as it is."""
@@ -468,7 +490,8 @@ class Connection(asyncio.Protocol):
         self._release()
         if hold is Hold.LOG_TIME:
             self._backlog.popleft()
-            self._answer(_EXPIRY_UNSETTLED)
+            self.commands_count += 1
+            self._answer(EXPIRY_UNSETTLED)
         self._process_first(len(self._backlog), is_confirmed=False, is_impatient=True)
 
     # -- replies and flow -------------------------------------------------------------------
@@ -482,7 +505,7 @@ class Connection(asyncio.Protocol):
         if self._answers:
             answers, self._answers = self._answers, []
             first = self._pipeline.reserve(len(answers))
-            self._pipeline.fill_run(first, encode_many(answers, self.session.protocol))
+            self._pipeline.fill_run(first, encode_many(answers, self.session.protocol, self._count_error))
 
     def _reserve(self, count: int) -> int:
         """Slots for replies that come later."""
@@ -497,27 +520,66 @@ class Connection(asyncio.Protocol):
             return
         data = self._pipeline.take()
         if data:
+            self.output_bytes += len(data)
             transport.write(data)
             if (
                 self._is_slow
                 and transport.get_write_buffer_size() > self._clients.config.output_buffer_bytes_max
             ):
-                log.warning("client %s reads too slowly, closed", self.session.address)
-                transport.abort()
-        if self.session.is_closing and not self._pipeline.pending:
+                self._cut_off("reads too slowly")
+        if self.session.is_closing or self._has_ended:
+            self._maybe_close(transport)
+
+    def _maybe_close(self, transport: asyncio.Transport) -> None:
+        """Close if no reply is to come."""
+        is_done = self.session.is_closing or (self._hold is None and not self._backlog)
+        if is_done and not self._pipeline.pending:
             transport.close()
 
     def _refuse_garbage(self) -> None:
         """Answer what no client may send, after the requests before it, and close (setProtocolError)."""
-        if self._garbage is not None and self._hold is None and not self._backlog:
-            self._answer(Error(str(self._garbage)))
+        if self._hold is None and not self._backlog:
+            if not self.session.is_closing:
+                self._answer(Error(str(self._garbage)))
             self._garbage = None
             self.session.is_closing = True
+
+    def _look_at_input(self) -> None:
+        """Read no further, or cut the client off, if too much waits (redis client-query-buffer-limit).
+
+        Not at every chunk: what waits grows by no more than what comes in.
+        """
+        self._next_look_bytes = self.input_bytes + _LOOK_BYTES
+        if self._waiting_bytes() > self._clients.config.query_buffer_bytes_max:
+            self._cut_off("has too many requests waiting")
+        self._throttle()
+
+    def _waiting_bytes(self) -> int:
+        return self._parser.buffered_bytes + size_of(self._backlog)
+
+    def _cut_off(self, reason: str) -> None:
+        """Close at once: nothing more is read, carried out or sent."""
+        log.warning("client %s %s, closed", self.session.address, reason)
+        self.session.is_closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def looked_at_session(self) -> Session:
+        """The session, with the fields that only change when somebody looks."""
+        session, clock, transport = self.session, self._clients.clock, self._transport
+        session.active_ms = clock.wall_ms() - (clock.now_ns() - self._active_ns) // 1_000_000
+        session.input_bytes = self._waiting_bytes()
+        session.output_bytes = self._pipeline.buffered_bytes
+        if transport is not None:
+            session.output_bytes += transport.get_write_buffer_size()
+            socket = transport.get_extra_info("socket")
+            session.file_descriptor = -1 if socket is None else socket.fileno()
+        return session
 
     def _throttle(self) -> None:
         """Read no further bytes while too much waits here or the client does not take its replies."""
         transport = self._transport
-        if transport is None:
+        if transport is None or transport.is_closing():
             return
         waiting = len(self._backlog) + self._pipeline.pending
         is_full = self._is_slow or waiting > (
@@ -531,37 +593,7 @@ class Connection(asyncio.Protocol):
                 transport.resume_reading()
 
 
-class _HeldRead:
-    """The `Reader` of one hold of one connection."""
-
-    __slots__ = ("_connection", "_count", "_hold_number")
-
-    def __init__(self, connection: Connection, hold_number: int, count: int) -> None:
-        self._connection = connection
-        self._hold_number = hold_number
-        self._count = count
-
-    def on_read_confirmed(self) -> None:
-        self._connection.on_read_confirmed(self._hold_number, self._count)
-
-    def on_read_refused(self) -> None:
-        self._connection.on_read_refused(self._hold_number)
-
-
-def _address_text(address: tuple[str, int] | None) -> str:
-    """An address as CLIENT LIST shows it."""
-    if address is None:
-        return ""
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _crosses(spec: CommandSpec, args: list[bytes]) -> bool:
-    """Whether the command's keys are of several slots."""
-    keys = spec.keys
-    return keys.first != keys.last and len({slot_of(key) for key in keys_of(spec, args)}) > 1
-
-
-def _size_of(commands: list[list[bytes]]) -> int:
-    """Bytes of the arguments of all commands, with a little for each."""
-    return sum(map(len, chain.from_iterable(commands))) + 8 * len(commands)
+def _address_of(transport: asyncio.BaseTransport, end: str) -> str:
+    """An address as CLIENT LIST shows it; "" when the connection has gone already."""
+    address = transport.get_extra_info(end)
+    return "" if address is None else join_address(*address[:2])

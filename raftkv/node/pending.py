@@ -24,8 +24,11 @@ from raftkv.resp.replies import Reply
 class ReplySink(Protocol):
     """Where replies go: one client connection. Every call is harmless after it closed."""
 
-    def settle(self, first_slot: int, replies: Sequence[Reply | Sliced]) -> None:
+    def settle(self, first_slot: int, replies: Sequence[Reply]) -> None:
         """Take the replies of the slots from `first_slot` on."""
+
+    def settle_read(self, slot: int, reply: Reply | Sliced) -> None:
+        """Take the reply of one slot, which may have to be made in slices."""
 
     def refuse(self, first_slot: int, commands: list[list[bytes]]) -> None:
         """Nothing of `commands` was done nor ever will be: answer each with a definite error."""
@@ -64,7 +67,7 @@ class WaitingRead:
         """Answer, unless it was refused meanwhile."""
         if not self.is_settled:
             self.is_settled = True
-            self.sink.settle(self.slot, [reply])
+            self.sink.settle_read(self.slot, reply)
 
     def refuse(self) -> None:
         """Answer with a definite error, unless it was answered."""

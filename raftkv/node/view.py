@@ -115,9 +115,14 @@ class View:
         clients = self.clients
         if clients is None:
             return Counters()
+        traffic = clients.traffic()
         return Counters(
             connections_received=clients.accepted_count,
             rejected_connections=clients.rejected_count,
+            commands_processed=traffic.commands_count,
+            input_bytes=traffic.input_bytes,
+            output_bytes=traffic.output_bytes,
+            errors=dict(clients.errors),
             blocked_clients=clients.held_count,
         )
 

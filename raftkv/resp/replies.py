@@ -22,7 +22,7 @@ Invariant: a reply is never changed after hand-over; encoding it twice gives the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
@@ -201,8 +201,10 @@ def encode(reply: Reply, protocol: int) -> bytes:
     return encode_many((reply,), protocol)[0]
 
 
-def encode_many(replies: Iterable[Reply], protocol: int) -> list[bytes]:
-    """The bytes of each reply, in order.
+def encode_many(
+    replies: Iterable[Reply], protocol: int, on_error: Callable[[Error], None] | None = None
+) -> list[bytes]:
+    """The bytes of each reply, in order. `on_error` is told of those that are errors.
 
     One loop with the common kinds inline, for it runs once per command: 0.03 us for OK, 0.13 us for a value.
     """
@@ -222,6 +224,8 @@ def encode_many(replies: Iterable[Reply], protocol: int) -> list[bytes]:
         elif reply is None:
             append(_NULL_BYTES[protocol])
         else:
+            if on_error is not None and type(reply) is Error:
+                on_error(reply)
             pieces: list[bytes] = []
             _append_reply(pieces, reply, protocol)
             append(b"".join(pieces))

@@ -169,6 +169,8 @@ class Socket(asyncio.Transport):
         self._is_closing = False
         self._is_writing_paused = False
         self._high, self._low = 64 << 10, 16 << 10
+        #: Unread bytes, at most so far.
+        self.peak_bytes = 0
         #: How many pieces came.
         self.writes_count = 0
 
@@ -206,6 +208,7 @@ class Socket(asyncio.Transport):
             self.received += data
             return
         self.unread += data
+        self.peak_bytes = max(self.peak_bytes, len(self.unread))
         if len(self.unread) > self._high and not self._is_writing_paused:
             self._is_writing_paused = True
             self._connection.pause_writing()
@@ -250,6 +253,11 @@ class Client:
     def send(self, *requests: str | list[bytes]) -> None:
         """Pipeline requests in one chunk; a string is split at spaces."""
         self.send_bytes(b"".join(map(request_bytes, requests)))
+
+    def end(self) -> None:
+        """Say that nothing more will be sent, as `shutdown(SHUT_WR)` does."""
+        if not self.connection.eof_received():
+            self.socket.close()
 
     def take(self) -> bytes:
         """The bytes that came since the last call."""

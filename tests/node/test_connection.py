@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.node.driven_cluster import Node, single_node, three_nodes
+from tests.node.driven_cluster import Cluster, Node, request_bytes, single_node, three_nodes
 
 MOVED_TO_1 = b"-MOVED 15495 127.0.0.1:7001\r\n"
 MOVED_TO_2 = b"-MOVED 15495 127.0.0.1:7002\r\n"
@@ -147,3 +147,228 @@ def test_nothing_leaves_while_rows_can_not_be_stored(is_sudden: bool) -> None:
     node.rows.is_stalled = False
     node.cluster.run(20)
     assert (writer.take(), reader.take()) == (b"+OK\r\n$1\r\n1\r\n", b"$1\r\n1\r\n")
+
+
+# -- what clients do at the end ---------------------------------------------------------------
+
+
+def test_quit_is_answered_after_the_writes_before_it_and_ends_everything() -> None:
+    """redis QUIT: what follows it is neither run nor answered, garbage included."""
+    node = single_node()
+    client = node.connect()
+    client.send_bytes(request_bytes("SET a 1") + request_bytes("QUIT") + request_bytes("SET a 2") + b"*x\r\n")
+    node.cluster.settle()
+    assert client.take() == b"+OK\r\n+OK\r\n"
+    assert client.socket.is_lost
+    assert node.ask("GET a") == [b"1"]
+
+
+@pytest.mark.parametrize("before", ["PING", "SET a 1"])
+def test_quit_before_garbage_gets_no_complaint(before: str) -> None:
+    """redis QUIT: nothing behind it is looked at."""
+    node = single_node()
+    client = node.connect()
+    client.send_bytes(request_bytes(before) + request_bytes("QUIT") + b"*x\r\n")
+    node.cluster.settle()
+    assert client.take().endswith(b"+OK\r\n")
+    assert client.socket.is_lost
+
+
+def test_garbage_is_answered_after_the_good_requests_before_it() -> None:
+    """redis setProtocolError: answered in order, then the connection is closed."""
+    node = single_node()
+    client = node.connect()
+    client.send_bytes(request_bytes("SET a 1") + request_bytes("GET a") + b"*x\r\n" + request_bytes("PING"))
+    assert client.take() == b""
+    node.cluster.settle()
+    assert client.take() == b"+OK\r\n$1\r\n1\r\n-ERR Protocol error: invalid multibulk length\r\n"
+    assert client.socket.is_lost
+
+
+def test_who_ends_its_side_still_gets_its_replies() -> None:
+    """`printf ... | nc` ends its side at once; Redis has answered by then."""
+    node = single_node()
+    client = node.connect()
+    client.send("SET a 1", "PING", "GET a")
+    client.end()
+    assert not client.is_closed
+    node.cluster.settle()
+    assert client.take() == b"+OK\r\n+PONG\r\n$1\r\n1\r\n"
+    assert client.socket.is_lost
+    idle = node.connect()
+    idle.end()
+    node.cluster.settle()
+    assert idle.socket.is_lost
+
+
+def test_replies_for_who_has_gone_go_nowhere() -> None:
+    """ReplySink: every call is harmless after it closed; the write takes effect all the same."""
+    node = single_node()
+    client = node.connect()
+    client.send("SET a 1", "GET a", "PING", "GET a")
+    client.socket.abort()
+    node.loop.run_once()
+    node.cluster.settle()
+    assert client.take() == b""
+    assert list(node.clients.sessions()) == []
+    assert node.clients.held_count == 0
+    assert node.ask("GET a") == [b"1"]
+
+
+# -- limits ------------------------------------------------------------------------------------
+
+
+def test_a_command_over_the_limit_is_refused_and_nothing_else() -> None:
+    """command_bytes_max: a definite error, in its place."""
+    node = single_node(command_bytes_max=1 << 20)
+    client = node.connect()
+    client.send("SET a 1", [b"SET", b"b", bytes(1 << 20)], "SET c 3", "EXISTS b")
+    node.cluster.settle()
+    assert client.take() == (
+        b"+OK\r\n-ERR command is larger than command-bytes-max, nothing was done\r\n+OK\r\n:0\r\n"
+    )
+
+
+def test_too_many_requests_that_wait_stop_the_reading() -> None:
+    """STYLE.md, Limits: no more bytes are read, and nothing is lost."""
+    cluster = Cluster(3, leader_wait_ms=5000)
+    node = cluster[1]
+    client = node.connect()
+    client.send(*["SET a 1"] * 20_001)
+    assert client.socket.is_paused
+    cluster.elect(1)
+    cluster.run(50)
+    assert client.take() == b"+OK\r\n" * 20_001
+    assert not client.socket.is_paused
+
+
+def test_a_slow_reader_is_read_no_further() -> None:
+    """Backpressure: who doesn't take its replies isn't asked for more."""
+    node = single_node()
+    node.ask([b"SET", b"a", bytes(1 << 20)])
+    client = node.connect()
+    client.socket.is_stuck = True
+    client.send("GET a", "GET a")
+    assert client.socket.is_paused
+    client.socket.read_all()
+    assert not client.socket.is_paused
+    assert [len(reply) for reply in client.replies()] == [1 << 20] * 2
+
+
+def test_a_slow_reader_is_closed_at_its_limit() -> None:
+    """output_buffer_bytes_max (redis client-output-buffer-limit)"""
+    node = single_node()
+    node.ask([b"SET", b"a", bytes(1 << 20)])
+    node.ask("CONFIG SET output-buffer-bytes-max 4mb", "CONFIG GET output-buffer-bytes-max")
+    client = node.connect()
+    client.socket.is_stuck = True
+    for _ in range(3):
+        client.send("GET a")
+    assert not client.is_closed
+    client.send("GET a")
+    assert client.is_closed
+    node.cluster.settle()
+    assert client.socket.is_lost
+
+
+def test_one_pipeline_can_not_make_more_replies_than_its_limit() -> None:
+    """output_buffer_bytes_max holds within one chunk of requests too: replies aren't made without end."""
+    node = single_node(output_buffer_bytes_max=8 << 20)
+    node.ask([b"SET", b"a", bytes(1 << 20)])
+    client = node.connect()
+    client.socket.is_stuck = True
+    client.send(*["GET a"] * 2000)
+    assert client.is_closed
+    assert client.socket.peak_bytes <= 1 << 30
+
+
+def test_a_client_whose_requests_pile_up_is_closed() -> None:
+    """query_buffer_bytes_max (redis client-query-buffer-limit): an unfinished request, or waiting ones."""
+    node = Cluster(3)[1]
+    node.set(query_buffer_bytes_max=1 << 20)
+    unfinished, waiting, modest = node.connect(), node.connect(), node.connect()
+    unfinished.send_bytes(b"*2\r\n$3\r\nGET\r\n$9000000\r\n" + bytes(900_000))
+    modest.send([b"SET", b"a", bytes(900_000)])
+    waiting.send([b"SET", b"a", bytes(900_000)])
+    assert not unfinished.is_closed
+    assert not waiting.is_closed
+    unfinished.send_bytes(bytes(200_000))
+    waiting.send([b"SET", b"a", bytes(200_000)])
+    assert unfinished.is_closed
+    assert waiting.is_closed
+    assert not modest.is_closed
+
+
+def test_a_busy_client_is_not_taken_for_one_whose_requests_pile_up() -> None:
+    """query_buffer_bytes_max counts what waits, not what went through."""
+    node = single_node()
+    node.set(query_buffer_bytes_max=1 << 20)
+    client = node.connect()
+    for _ in range(10):
+        client.send([b"SET", b"a", bytes(200_000)], "PING")
+        client.send([b"SET", b"a", bytes(100_000)], "PING")
+        node.cluster.settle()
+        assert not client.is_closed
+    assert client.replies() == [b"OK", b"PONG"] * 20
+
+
+def test_too_many_clients_are_turned_away() -> None:
+    """redis maxclients, changed while the node runs."""
+    node = single_node()
+    first = node.connect()
+    first.send("CONFIG SET maxclients 2")
+    second = node.connect()
+    third = node.connect()
+    assert third.take() == b"-ERR max number of clients reached\r\n"
+    node.cluster.settle()
+    assert third.socket.is_lost
+    second.socket.abort()
+    node.cluster.settle()
+    fourth = node.connect()
+    fourth.send("PING")
+    assert fourth.take() == b"+PONG\r\n"
+
+
+# -- what is told of connections ------------------------------------------------------------------
+
+
+def test_client_list_tells_what_a_connection_did_and_what_waits() -> None:
+    """redis CLIENT LIST: cmd, idle, qbuf and omem."""
+    cluster = Cluster(3)
+    node = cluster[1]
+    waiting, busy, watching = node.connect(), node.connect(), node.connect()
+    waiting.send("SET a 1", "GET a")
+    busy.socket.is_stuck = True
+    busy.send("ECHO 1234567890")
+    busy.send_bytes(b"*2\r\n$4\r\nECHO\r\n$100\r\n" + b"x" * 60)
+    node.clock.advance(2500)
+    watching.send("CLIENT LIST")
+    lines = watching.replies()[0].decode().splitlines()
+    fields = [dict(field.split("=", 1) for field in line.split(" ")) for line in lines]
+    assert [each["cmd"] for each in fields] == ["set", "echo", "client|list"]
+    assert [each["idle"] for each in fields] == ["2", "2", "0"]
+    assert int(fields[0]["qbuf"]) > len("SETa1GETa")
+    assert int(fields[1]["qbuf"]) >= 60
+    assert int(fields[1]["omem"]) == len("$10\r\n1234567890\r\n")
+    assert fields[2]["addr"].startswith("127.0.0.1:")
+
+
+def test_info_counts_commands_bytes_and_errors() -> None:
+    """redis INFO stats and errorstats; those of connections that are gone included."""
+    node = single_node()
+    client = node.connect()
+    requests = ["SET a 1", "GET a", "GET", "NOSUCH", "PING", "KEYS *", "SET a x", "INCR a", "WAIT 0 0"]
+    client.send(*requests)
+    node.cluster.settle()
+    received = client.take()
+    client.socket.abort()
+    node.cluster.settle()
+    info = node.connect()
+    info.send("INFO stats", "INFO errorstats")
+    stats, errors = (reply.decode() for reply in info.replies())
+    assert "total_commands_processed:9\r\n" in stats
+    sent_bytes = sum(len(request_bytes(request)) for request in (*requests, "INFO stats", "INFO errorstats"))
+    assert f"total_net_input_bytes:{sent_bytes}\r\n" in stats
+    assert f"total_net_output_bytes:{len(received)}\r\n" in stats
+    assert "total_error_replies:3\r\n" in stats
+    assert "errorstat_ERR:count=3\r\n" in errors
