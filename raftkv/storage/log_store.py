@@ -35,6 +35,7 @@ from raftkv.raft.codec import decode_entry, encode_entry
 from raftkv.raft.types import Compacted, Entry, HardState, ProtocolError
 from raftkv.storage.errors import LogCorrupted, StorageFailure
 from raftkv.storage.rocks import directory_bytes, failure_of, is_corruption, open_database, shared_options
+from raftkv.storage.wal_tail import damaged_offset
 
 #: One write-ahead log file per write buffer; a file goes once its buffer is in a table. So at most four
 #: buffers' worth is replayed at start, as a rule one or two.
@@ -322,12 +323,28 @@ class GroupLog:
 def _open(path: Path, *, create: bool) -> Rdict:
     options = shared_options(block_cache_bytes=_BLOCK_CACHE_BYTES, open_files_max=_OPEN_FILES_MAX)
     _set_up_writes(options)
+    if not create and (path / "CURRENT").exists():
+        _check_write_ahead_log(path)
     try:
         return open_database(path, options, create=create, what="the Raft log")
     except StorageFailure as failure:
         if is_corruption(failure):
             raise LogCorrupted(None, str(failure.cause)) from failure
         raise
+
+
+def _check_write_ahead_log(path: Path) -> None:
+    """Refuse what RocksDB would take for the end of the log; see `wal_tail`."""
+    try:
+        files = sorted(path.glob("*.log"))
+        if not files:
+            raise LogCorrupted(None, f"there is no write-ahead log at {path}")
+        for file in files:
+            offset = damaged_offset(file)
+            if offset is not None:
+                raise LogCorrupted(None, f"a record's header is damaged at byte {offset} of {file}")
+    except OSError as error:
+        raise StorageFailure(f"reading the write-ahead log at {path}", error) from error
 
 
 def _set_up_writes(options: Options) -> None:
