@@ -134,20 +134,24 @@ class Keyspace:
         return {row_key[1]: KeyCount(*rows.unpack_counts(row)) for row_key, row in self.rows.scan(first, end)}
 
     def all_keys(self) -> Iterator[tuple[bytes, int]]:
-        """The live keys of this database and their types, in the order of their rows, as of this call."""
-        return _live_rows(self.rows.scan(*rows.db_range(rows.KEYS, self._db)), self.now_ms)
+        """The keys of this database and their types, in the order of their rows, as of this call.
+
+        Expired ones come too, as ABSENT: whoever works in slices counts what was passed over.
+        """
+        return _keys_and_types(self.rows.scan(*rows.db_range(rows.KEYS, self._db)), self.now_ms)
 
     def scan(self, cursor: int, count: int) -> tuple[Iterator[tuple[bytes, int]], ScanCursor]:
         """At least `count` rows from `cursor` on, those of one hash never apart; as of this call.
 
-        Gives the live keys with their types, and what holds the next cursor once they were consumed.
+        Gives the keys with their types (ABSENT: expired), and what holds the next cursor once they
+        were consumed.
         """
         first, end = rows.db_range(rows.KEYS, self._db)
         slot, key_hash = cursor >> 32, cursor & 0xFFFFFFFF
         # A cursor that nobody was given may name a slot that doesn't fit a row: nothing is there.
         first = rows.keys_from(self._db, slot, key_hash) if slot < SLOT_COUNT else end
         position = ScanCursor()
-        return _live_rows(_page(self.rows.scan(first, end), count, position), self.now_ms), position
+        return _keys_and_types(_page(self.rows.scan(first, end), count, position), self.now_ms), position
 
     def count_keys_in_slot(self, slot: int) -> int:
         """Number of live keys in a slot of this database."""
@@ -156,7 +160,7 @@ class Keyspace:
     def keys_in_slot(self, slot: int, count_max: int) -> list[bytes]:
         """The first live keys in a slot of this database."""
         found: list[bytes] = []
-        for key, _ in self._live_in_slot(slot):
+        for key in self._live_in_slot(slot):
             if len(found) >= count_max:
                 break
             found.append(key)
@@ -276,8 +280,9 @@ class Keyspace:
         else:
             self.rows.delete(row_key)  # so that no keys look the same, whether there were any or not
 
-    def _live_in_slot(self, slot: int) -> Iterator[tuple[bytes, int]]:
-        return _live_rows(self.rows.scan(*rows.slot_range(self._db, slot)), self.now_ms)
+    def _live_in_slot(self, slot: int) -> Iterator[bytes]:
+        found = _keys_and_types(self.rows.scan(*rows.slot_range(self._db, slot)), self.now_ms)
+        return (key for key, kind in found if kind != ABSENT)
 
 
 class ScanCursor:
@@ -308,9 +313,8 @@ def _page(
         yield row_key, value
 
 
-def _live_rows(stored: Iterator[tuple[bytes, bytes]], now_ms: int) -> Iterator[tuple[bytes, int]]:
-    """Keys and types of the rows that have not expired by `now_ms`."""
+def _keys_and_types(stored: Iterator[tuple[bytes, bytes]], now_ms: int) -> Iterator[tuple[bytes, int]]:
+    """The keys of rows with their types; ABSENT: it has expired by `now_ms`."""
     for row_key, value in stored:
         kind, expires_ms, _ = rows.unpack_value(value)
-        if not expires_ms or expires_ms > now_ms:
-            yield rows.key_of(row_key), kind
+        yield rows.key_of(row_key), ABSENT if expires_ms and expires_ms <= now_ms else kind

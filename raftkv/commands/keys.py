@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from typing import Final
 
 from raftkv.commands.expiry import ExpiryUnit, invalid_expiry, to_milliseconds
-from raftkv.commands.glob import compile_glob
+from raftkv.commands.glob import GLOB_BYTES_MAX, compile_glob
 from raftkv.commands.table import NO_KEYS, READ, WRITE, Argument, CommandDocs, CommandSpec, KeySpec, Sliced
 from raftkv.keyspace import Keyspace, ScanCursor
 from raftkv.resp.integers import parse_integer
@@ -21,14 +21,21 @@ from raftkv.rows import STRING
 _TYPE_NAMES: Final = {STRING: "string"}
 _NO_TYPE: Final = Simple("none")
 
+#: Type bytes that SCAN's TYPE asks for. Expired keys are ABSENT, which is none of them.
+_ALL_KINDS: Final = frozenset(_TYPE_NAMES)
+_NO_KINDS: Final[frozenset[int]] = frozenset()
+_KINDS_BY_NAME: Final = {name.encode(): frozenset({kind}) for kind, name in _TYPE_NAMES.items()}
+
 #: Rows that a long read handles between two looks at the time.
 _ROWS_PER_STEP: Final = 256
 
 _INVALID_CURSOR: Final = Error("ERR invalid cursor")
+_PATTERN_TOO_LONG: Final = Error(f"ERR the pattern is longer than {GLOB_BYTES_MAX} bytes")
 _NX_WITH_OTHERS: Final = Error("ERR NX and XX, GT or LT options at the same time are not compatible")
 _GT_WITH_LT: Final = Error("ERR GT and LT options at the same time are not compatible")
 
 _CURSOR_END: Final = 1 << 64
+_CURSOR_DIGITS_MAX: Final = 20
 
 
 def on_del(keyspace: Keyspace, args: list[bytes]) -> Reply:
@@ -130,23 +137,25 @@ def on_dbsize(keyspace: Keyspace, _args: list[bytes]) -> Reply:
     return keyspace.counts().keys
 
 
-def on_keys(keyspace: Keyspace, args: list[bytes]) -> Sliced:
+def on_keys(keyspace: Keyspace, args: list[bytes]) -> Reply | Sliced:
     """redis KEYS"""
-    return Sliced(_collect(keyspace.all_keys(), compile_glob(args[1])))
+    if len(args[1]) > GLOB_BYTES_MAX:
+        return _PATTERN_TOO_LONG
+    return Sliced(_collect(keyspace.all_keys(), compile_glob(args[1]), _ALL_KINDS))
 
 
 def on_scan(keyspace: Keyspace, args: list[bytes]) -> Reply | Sliced:
     """redis SCAN: stateless, and valid on every node; the keys of one hash come in one reply."""
-    cursor = int(args[1]) if args[1].isdigit() else _CURSOR_END
-    if cursor >= _CURSOR_END:
+    cursor = _read_cursor(args[1])
+    if cursor is None:
         return _INVALID_CURSOR
-    pattern, kind, count = b"*", b"", 10
+    pattern, kinds, count = b"*", _ALL_KINDS, 10
     for position in range(2, len(args), 2):
         word, value = args[position].lower(), args[position + 1 : position + 2]
         if word == b"match" and value:
             pattern = value[0]
         elif word == b"type" and value:
-            kind = value[0].lower()
+            kinds = _KINDS_BY_NAME.get(value[0].lower(), _NO_KINDS)
         elif word == b"count" and value:
             number = parse_integer(value[0])
             if number is None:
@@ -156,20 +165,30 @@ def on_scan(keyspace: Keyspace, args: list[bytes]) -> Reply | Sliced:
             count = number
         else:
             return SYNTAX_ERROR
+    if len(pattern) > GLOB_BYTES_MAX:
+        return _PATTERN_TOO_LONG
     found, position_after = keyspace.scan(cursor, count)
-    if kind:
-        found = (row for row in found if _TYPE_NAMES[row[1]].encode() == kind)
-    page = Sliced(_collect_page(found, compile_glob(pattern), position_after))
+    page = Sliced(_collect_page(_collect(found, compile_glob(pattern), kinds), position_after))
     # A small page is one step's work anyway: it need not wait for a turn of its own.
     return page if count > _ROWS_PER_STEP else page.run()
 
 
-def _collect(found: Iterator[tuple[bytes, int]], pattern: re.Pattern[bytes]) -> Generator[None, None, Reply]:
-    """The keys that match, a few hundred rows per step."""
+def _read_cursor(text: bytes) -> int | None:
+    """An unsigned number of 64 bits, leading zeros allowed; None: it is none."""
+    if not text.isdigit() or len(text) > _CURSOR_DIGITS_MAX:
+        return None
+    cursor = int(text)
+    return cursor if cursor < _CURSOR_END else None
+
+
+def _collect(
+    found: Iterator[tuple[bytes, int]], pattern: re.Pattern[bytes], kinds: frozenset[int]
+) -> Generator[None, None, list[bytes]]:
+    """The keys that match, a few hundred rows per step, those that don't match included."""
     keys = []
     matches = pattern.fullmatch
-    for position, (key, _) in enumerate(found, 1):
-        if matches(key):
+    for position, (key, kind) in enumerate(found, 1):
+        if kind in kinds and matches(key):
             keys.append(key)
         if position % _ROWS_PER_STEP == 0:
             yield
@@ -177,9 +196,9 @@ def _collect(found: Iterator[tuple[bytes, int]], pattern: re.Pattern[bytes]) -> 
 
 
 def _collect_page(
-    found: Iterator[tuple[bytes, int]], pattern: re.Pattern[bytes], after: ScanCursor
+    work: Generator[None, None, list[bytes]], after: ScanCursor
 ) -> Generator[None, None, Reply]:
-    keys = yield from _collect(found, pattern)
+    keys = yield from work
     return [b"%d" % after.next, keys]
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from raftkv.commands.glob import compile_glob
+from raftkv.commands.glob import GLOB_BYTES_MAX
 from raftkv.commands.table import Sliced
+from raftkv.machine import Batch
 from raftkv.resp.replies import NOT_AN_INTEGER, OK, SYNTAX_ERROR, Error, Reply, Simple
 from tests.commands.script import NOW_MS, replies
 from tests.machine.replica import Replica
 
 INVALID_CURSOR = Error("ERR invalid cursor")
+PATTERN_TOO_LONG = Error("ERR the pattern is longer than 4096 bytes")
 
 
 def test_existence() -> None:
@@ -91,6 +89,7 @@ def test_expire_refuses_what_makes_no_sense(rest: str, text: str) -> None:
         ([b"x"], INVALID_CURSOR),
         ([b"-1"], INVALID_CURSOR),
         ([b"18446744073709551616"], INVALID_CURSOR),
+        ([b"9" * 5000], INVALID_CURSOR),
         ([b"0", b"COUNT"], SYNTAX_ERROR),
         ([b"0", b"COUNT", b"0"], SYNTAX_ERROR),
         ([b"0", b"COUNT", b"x"], NOT_AN_INTEGER),
@@ -98,6 +97,9 @@ def test_expire_refuses_what_makes_no_sense(rest: str, text: str) -> None:
         ([b"0", b"MATCH", b"b*"], [b"0", [b"b1"]]),
         ([b"0", b"type", b"String", b"match", b"a"], [b"0", [b"a"]]),
         ([b"0", b"TYPE", b"list"], [b"0", []]),
+        ([b"0", b"TYPE", b""], [b"0", []]),
+        ([b"0", b"MATCH", b"*" * 4097], PATTERN_TOO_LONG),
+        ([b"000", b"MATCH", b"a"], [b"0", [b"a"]]),
     ],
 )
 def test_scan_options(args: list[bytes], reply: Reply) -> None:
@@ -154,41 +156,24 @@ def test_flushall(words: tuple[bytes, ...], reply: Reply, left: int) -> None:
     assert replica.read(b"DBSIZE") == left
 
 
+def test_pattern_is_never_longer_than_the_limit() -> None:
+    """A pattern's cost grows with its length, and compiling one is a single piece of work."""
+    assert GLOB_BYTES_MAX == 4096
+    assert Replica().read(b"KEYS", b"a" * 4096) == []
+    assert Replica().read(b"KEYS", b"a" * 4097) == PATTERN_TOO_LONG
+
+
 @pytest.mark.parametrize(
-    ("pattern", "yes", "no"),
-    [
-        (b"", [b""], [b"a"]),
-        (b"*", [b"", b"a\nb", b"\xff"], []),
-        (b"a?c", [b"abc", b"a\nc"], [b"ac", b"abbc"]),
-        (b"a*b*c", [b"abc", b"axbxbxc"], [b"acb", b"ab"]),
-        (b"**a", [b"a", b"ba"], [b"ab"]),
-        (b"[ab]", [b"a", b"b"], [b"c", b"ab", b""]),
-        (b"[^ab]", [b"c", b"^"], [b"a", b""]),
-        (b"[a-c]", [b"b"], [b"d", b"-"]),
-        (b"[c-a]", [b"b"], [b"d"]),
-        (b"[a\\]b]", [b"]", b"a"], [b"\\", b"a]"]),
-        (b"[abc", [b"a", b"c"], [b"[abc", b"d"]),
-        (b"[]", [], [b"", b"]", b"[]"]),
-        (b"\\*", [b"*"], [b"a", b"\\*"]),
-        (b"a\\", [b"a\\"], [b"a"]),
-        (b"a.b", [b"a.b"], [b"axb"]),
-        (b"(a|b)$", [b"(a|b)$"], [b"a"]),
-    ],
+    ("args", "time_ms"), [((b"SCAN", b"0", b"TYPE", b"list", b"COUNT", b"1000"), 50), ((b"KEYS", b"*"), 100)]
 )
-def test_glob(pattern: bytes, yes: list[bytes], no: list[bytes]) -> None:
-    """redis KEYS, "glob-style patterns"."""
-    matches = compile_glob(pattern).fullmatch
-    assert [text for text in yes if not matches(text)] == []
-    assert [text for text in no if matches(text)] == []
-
-
-@given(st.lists(st.sampled_from([b"*", b"?", b"a", b"b"])).map(b"".join), st.text("ab").map(str.encode))
-def test_stars_match_as_a_plain_regular_expression(pattern: bytes, text: bytes) -> None:
-    """Taking each star's first match for good loses none."""
-    plain = pattern.replace(b"*", b".*").replace(b"?", b".")
-    assert bool(compile_glob(pattern).fullmatch(text)) == bool(re.fullmatch(plain, text))
-
-
-def test_hostile_pattern_is_no_exponential_work() -> None:
-    """A matcher that goes back and forth would not end in this life."""
-    assert not compile_glob(b"*a" * 30 + b"b").fullmatch(b"a" * 5000)
+def test_rows_that_are_passed_over_take_their_time_too(args: tuple[bytes, ...], time_ms: int) -> None:
+    """DESIGN, "Storage": slices, also over keys of other types and keys that have expired."""
+    replica = Replica()
+    words = list(args)
+    for number in range(1000):
+        replica.write(b"SET", b"%d" % number, b"v", b"PXAT", b"100", time_ms=1)
+    replica.machine.apply(replica.next_id(), Batch(time_ms, []))
+    sliced = replica.machine.read(replica.commands.resolve(words), words, db=0, clock_ms=time_ms)
+    assert isinstance(sliced, Sliced)
+    assert len(list(sliced.steps())) >= 3
+    assert sliced.result in ([], [b"0", []])
