@@ -59,7 +59,6 @@ _ENTRY_TABLE = b"\x01"
 _ENTRY_TABLE_END = b"\x02"
 _CHECKSUM = struct.Struct(">I")
 _HARD_STATE = struct.Struct(">QQ")
-_TERM = struct.Struct(">Q")
 
 
 class LogStore:
@@ -72,29 +71,22 @@ class LogStore:
         """
         self._path = path
         self._database = _open(path, create=create)
+        self._writes = _Writes(self._database)
         self._groups: dict[int, GroupLog] = {}
-        self._failure: StorageFailure | None = None
 
     def group(self, group_id: int) -> GroupLog:
         """Give a group's log, always the same object. Raises LogCorrupted when its end is damaged."""
         log = self._groups.get(group_id)
         if log is None:
-            log = self._groups[group_id] = GroupLog(self._database, group_id)
+            log = self._groups[group_id] = GroupLog(self._database, self._writes, group_id)
         return log
 
     def sync(self) -> None:
         """Make durable whatever was appended before the call; for a thread, it releases the GIL.
 
-        Raises StorageFailure, and from then on always the same one: what a failed fsync left on the disk
-        is unknown, and a second one would only seem to succeed.
+        Raises StorageFailure, after a failed `append` too, and from then on always the same one.
         """
-        if self._failure is not None:
-            raise self._failure
-        try:
-            self._database.flush_wal(True)
-        except Exception as error:
-            self._failure = StorageFailure("fsync of the Raft log", error)
-            raise self._failure from error
+        self._writes.sync()
 
     def size_bytes(self) -> int:
         """Give the space that the database takes on the disk."""
@@ -103,23 +95,63 @@ class LogStore:
     def close(self) -> None:
         """Sync and close. No other thread may be in `sync`. Raises StorageFailure."""
         try:
-            if self._failure is None:
+            if self._writes.failure is None:
                 self.sync()
         finally:
             with _translated("closing the Raft log"):
                 self._database.close()
 
 
+class _Writes:
+    """The way to the write-ahead log, which ends at the first failure.
+
+    What a failed write or fsync left on the disk is unknown, and a second one would only seem to succeed.
+    """
+
+    def __init__(self, database: Rdict) -> None:
+        self._database = database
+        self._options = WriteOptions()
+        #: Set once, by whichever thread failed first.
+        self.failure: StorageFailure | None = None
+
+    def write(self, batch: WriteBatch) -> None:
+        """Write a batch, unsynced. Raises StorageFailure."""
+        self._raise_failure()
+        try:
+            self._database.write(batch, self._options)
+        except Exception as error:
+            raise self._failed("writing the Raft log", error) from error
+
+    def sync(self) -> None:
+        """Make durable whatever was written before. Raises StorageFailure."""
+        self._raise_failure()
+        try:
+            self._database.flush_wal(True)
+        except Exception as error:
+            raise self._failed("fsync of the Raft log", error) from error
+
+    def _raise_failure(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    def _failed(self, action: str, error: Exception) -> StorageFailure:
+        """Remember the first failure, and give it."""
+        failure = failure_of(action, error)
+        assert isinstance(failure, StorageFailure), f"{action}: refused for a stall, where writes wait"
+        self.failure = self.failure or failure
+        return self.failure
+
+
 class GroupLog:
     """One group's log and hard state: the core's `LogReader`, and where its Readys are written."""
 
-    def __init__(self, database: Rdict, group_id: int) -> None:
+    def __init__(self, database: Rdict, writes: _Writes, group_id: int) -> None:
         """Find the ends of the log and check the newest part. Raises LogCorrupted, StorageFailure."""
         prefix = group_id.to_bytes(4, "big")
         self._database = database
+        self._writes = writes
         self._hard_state_key = prefix + _HARD_STATE_TABLE
         self._entry_prefix = prefix + _ENTRY_TABLE
-        self._write_options = WriteOptions()
         #: Confine an iterator to this group's entries.
         self._bounds = ReadOptions()
         self._bounds.set_iterate_lower_bound(self._entry_prefix)
@@ -161,7 +193,8 @@ class GroupLog:
         """Write the hard state, if given, and `entries`, of which the first takes its place in the log.
 
         Whatever was at that index and after it is gone; both happen or neither. Durable after the next
-        `sync`. Waits while RocksDB has three full write buffers yet to flush. Raises StorageFailure.
+        `sync`. Waits while RocksDB has three full write buffers yet to flush.
+        Raises StorageFailure, and from then on always: what failed once is not tried again.
         """
         batch = WriteBatch(raw_mode=True)
         if hard_state is not None:
@@ -175,10 +208,7 @@ class GroupLog:
             for entry in entries:
                 batch.put(prefix + entry.index.to_bytes(8, "big"), _with_checksum(encode_entry(entry)))
             self._delete(batch, first=entries[-1].index + 1, end=self._last_index + 1)
-        try:
-            self._database.write(batch, self._write_options)
-        except Exception as error:
-            raise failure_of("writing the Raft log", error) from error
+        self._writes.write(batch)
         if hard_state is not None:
             self._hard_state = hard_state
         if entries:
@@ -282,12 +312,8 @@ class GroupLog:
             start += bisect_right(range(start, end), term, key=self._stored_term)
 
     def _stored_term(self, index: int) -> int:
-        row = self._database.get(self._key(index))
-        if row is None or len(row) < _CHECKSUM.size + _TERM.size:
-            raise LogCorrupted(index, "its row is missing or cut off")
-        (term,) = _TERM.unpack_from(row, _CHECKSUM.size)
-        assert isinstance(term, int)
-        return term
+        key = self._key(index)
+        return self._entry_of(index, key, self._database.get(key)).term
 
     def _iterate(self, first: int, end: int) -> Iterator[Entry]:
         iterator = self._database.iter(self._bounds)
