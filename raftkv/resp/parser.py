@@ -59,7 +59,9 @@ _DOLLAR: Final = ord("$")
 _LONG_COUNT: Final = re.compile(rb"\*\d{4}").search
 #: Types that hiredis turns into the same values as a request or its arguments.
 _ODD_HEADER: Final = re.compile(rb"\n[~>+=]").search
-_ODD_LONG_COUNT: Final = re.compile(rb"[~>]\d{4}").search
+#: One expression for each: with a class in front, the search looks at every byte five times as long.
+_LONG_SET_COUNT: Final = re.compile(rb"~\d{4}").search
+_LONG_PUSH_COUNT: Final = re.compile(rb">\d{4}").search
 
 #: Chunks from here on most likely end within a request, and may be one large argument.
 _LARGE_BYTES: Final = 16 << 10
@@ -284,8 +286,12 @@ def _is_one_for_the_exact_reader(data: bytes) -> bool:
     if _LONG_COUNT(data) is not None:
         return True
     # Looking for single bytes is next to free: the regular expressions run only where there is one.
-    return (b"~" in data or b">" in data or b"+" in data or b"=" in data) and (
-        _ODD_HEADER(data) is not None or _ODD_LONG_COUNT(data) is not None
+    has_tilde = b"~" in data
+    has_arrow = b">" in data
+    return (
+        (has_tilde and _LONG_SET_COUNT(data) is not None)
+        or (has_arrow and _LONG_PUSH_COUNT(data) is not None)
+        or ((has_tilde or has_arrow or b"+" in data or b"=" in data) and _ODD_HEADER(data) is not None)
     )
 
 
