@@ -153,18 +153,9 @@ class Keyspace:
         position = ScanCursor()
         return _keys_and_types(_page(self.rows.scan(first, end), count, position), self.now_ms), position
 
-    def count_keys_in_slot(self, slot: int) -> int:
-        """Number of live keys in a slot of this database."""
-        return sum(1 for _ in self._live_in_slot(slot))
-
-    def keys_in_slot(self, slot: int, count_max: int) -> list[bytes]:
-        """The first live keys in a slot of this database."""
-        found: list[bytes] = []
-        for key in self._live_in_slot(slot):
-            if len(found) >= count_max:
-                break
-            found.append(key)
-        return found
+    def keys_in_slot(self, slot: int) -> Iterator[tuple[bytes, int]]:
+        """The keys of a slot of this database and their types (ABSENT: expired), as of this call."""
+        return _keys_and_types(self.rows.scan(*rows.slot_range(self._db, slot)), self.now_ms)
 
     def due_keys(self, time_ms: int, count_max: int) -> dict[int, list[bytes]]:
         """Up to `count_max` keys that are due at `time_ms`, the longest due first, by database.
@@ -279,10 +270,6 @@ class Keyspace:
             self.rows.put(row_key, rows.pack_counts(counts.keys, counts.expiring))
         else:
             self.rows.delete(row_key)  # so that no keys look the same, whether there were any or not
-
-    def _live_in_slot(self, slot: int) -> Iterator[bytes]:
-        found = _keys_and_types(self.rows.scan(*rows.slot_range(self._db, slot)), self.now_ms)
-        return (key for key, kind in found if kind != ABSENT)
 
 
 class ScanCursor:

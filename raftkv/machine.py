@@ -31,7 +31,7 @@ from raftkv.commands.table import (
 from raftkv.keyspace import Keyspace, ReadsDueKey, WrongType
 from raftkv.raft.types import EntryId
 from raftkv.resp.replies import WRONG_TYPE, Error, Reply
-from raftkv.rows import DATA_END, DATA_FIRST, RowStore, RowStoreFailure
+from raftkv.rows import ABSENT, DATA_END, DATA_FIRST, RowStore, RowStoreFailure
 
 log = logging.getLogger(__name__)
 
@@ -224,6 +224,18 @@ class Machine:
             log.exception("command %r failed", args[:1])
             return Error("ERR internal error")
 
+    def count_keys_in_slot(self, slot: int) -> Sliced:
+        """The number of live keys in a slot."""
+        return Sliced(_count(self._keys_in_slot(slot)))
+
+    def keys_in_slot(self, slot: int, *, count_max: int) -> Sliced:
+        """The first live keys in a slot, in the order of their rows."""
+        return Sliced(_collect(self._keys_in_slot(slot), count_max))
+
+    def _keys_in_slot(self, slot: int) -> Iterator[tuple[bytes, int]]:
+        self.keyspace.db = 0  # the only one where there are slots (redis cluster spec)
+        return self.keyspace.keys_in_slot(slot)
+
     def digest(self) -> Sliced:
         """[digest of all rows in hex, the applied index at which it holds]; equal rows, equal digest."""
         return Sliced(_digest(self.keyspace.rows.scan(DATA_FIRST, DATA_END), self.applied_index))
@@ -236,6 +248,27 @@ def _run_reads(read: PlacedRead, reads: Iterator[PlacedRead], done: int) -> Plac
         following.run()
         following = next(reads, None)
     return following
+
+
+def _count(found: Iterator[tuple[bytes, int]]) -> Generator[None, None, Reply]:
+    count = 0
+    for position, (_, kind) in enumerate(found, 1):
+        count += kind != ABSENT
+        if position % _ROWS_PER_STEP == 0:
+            yield
+    return count
+
+
+def _collect(found: Iterator[tuple[bytes, int]], count_max: int) -> Generator[None, None, Reply]:
+    keys: list[bytes] = []
+    for position, (key, kind) in enumerate(found, 1):
+        if len(keys) >= count_max:
+            break
+        if kind != ABSENT:
+            keys.append(key)
+        if position % _ROWS_PER_STEP == 0:
+            yield
+    return keys
 
 
 def _digest(stored: Iterator[tuple[bytes, bytes]], index: int) -> Generator[None, None, Reply]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from raftkv.commands.containers import container
 from raftkv.commands.session import MemberStatus, NodeStatus, Session, member_name, shard_name
-from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, Handler
+from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, Handler, Sliced
 from raftkv.raft.types import FOLLOWER, LEADER, NOBODY, Role
 from raftkv.resp.integers import parse_integer
 from raftkv.resp.replies import (
@@ -161,7 +161,7 @@ def on_keyslot(_session: Session, args: list[bytes]) -> Reply:
     return slot_of(args[2])
 
 
-def on_countkeysinslot(session: Session, args: list[bytes]) -> Reply:
+def on_countkeysinslot(session: Session, args: list[bytes]) -> Reply | Sliced:
     """Count this node's keys in a slot."""
     slot = parse_integer(args[2])
     if slot is None:
@@ -169,7 +169,7 @@ def on_countkeysinslot(session: Session, args: list[bytes]) -> Reply:
     return session.node.count_keys_in_slot(slot) if 0 <= slot < SLOT_COUNT else _INVALID_SLOT
 
 
-def on_getkeysinslot(session: Session, args: list[bytes]) -> Reply:
+def on_getkeysinslot(session: Session, args: list[bytes]) -> Reply | Sliced:
     """Answer some of this node's keys in a slot."""
     slot, count_max = parse_integer(args[2]), parse_integer(args[3])
     if slot is None or count_max is None:

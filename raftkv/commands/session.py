@@ -160,10 +160,10 @@ class NodeView(Protocol):
     def key_counts(self) -> Mapping[int, KeyCount]:
         """By database; those without keys may be left out."""
 
-    def count_keys_in_slot(self, slot: int) -> int:
+    def count_keys_in_slot(self, slot: int) -> Sliced:
         """Number of keys in the slot as this node has applied them."""
 
-    def keys_in_slot(self, slot: int, *, count_max: int) -> list[bytes]:
+    def keys_in_slot(self, slot: int, *, count_max: int) -> Sliced:
         """The first keys of the slot in the order of its rows."""
 
     def digest(self) -> Sliced:

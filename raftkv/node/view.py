@@ -139,13 +139,13 @@ class View:
         counts = self._group.machine.keyspace.counts_by_db()
         return {db: KeyCount(keys=count.keys, expiring=count.expiring) for db, count in counts.items()}
 
-    def count_keys_in_slot(self, slot: int) -> int:
+    def count_keys_in_slot(self, slot: int) -> Sliced:
         """Number of keys in the slot as this node has applied them."""
-        return self._group.machine.keyspace.count_keys_in_slot(slot)
+        return self._group.machine.count_keys_in_slot(slot)
 
-    def keys_in_slot(self, slot: int, *, count_max: int) -> list[bytes]:
+    def keys_in_slot(self, slot: int, *, count_max: int) -> Sliced:
         """The first keys of the slot in the order of its rows."""
-        return self._group.machine.keyspace.keys_in_slot(slot, count_max)
+        return self._group.machine.keys_in_slot(slot, count_max=count_max)
 
     def digest(self) -> Sliced:
         """[digest of all rows in hex, the applied index at which it holds]."""

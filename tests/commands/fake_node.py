@@ -100,18 +100,14 @@ class FakeNode:
         keys = sum(map(len, self.keys_by_slot.values()))
         return {0: KeyCount(keys=keys, expiring=1 if keys else 0)}
 
-    def count_keys_in_slot(self, slot: int) -> int:
-        return len(self.keys_by_slot.get(slot, []))
+    def count_keys_in_slot(self, slot: int) -> Sliced:
+        return _sliced(len(self.keys_by_slot.get(slot, [])))
 
-    def keys_in_slot(self, slot: int, *, count_max: int) -> list[bytes]:
-        return self.keys_by_slot.get(slot, [])[:count_max]
+    def keys_in_slot(self, slot: int, *, count_max: int) -> Sliced:
+        return _sliced(self.keys_by_slot.get(slot, [])[:count_max])
 
     def digest(self) -> Sliced:
-        def work() -> Generator[None, None, Reply]:
-            yield
-            return [b"d1635", self.look.raft.last_applied]
-
-        return Sliced(work())
+        return _sliced([b"d1635", self.look.raft.last_applied])
 
     def replicas_at(self, index: int) -> int:
         self.replicas_asked_at.append(index)
@@ -119,6 +115,16 @@ class FakeNode:
 
     def request_leadership(self) -> None:
         self.leadership_requests += 1
+
+
+def _sliced(reply: Reply) -> Sliced:
+    """A reply that is made in two pieces."""
+
+    def work() -> Generator[None, None, Reply]:
+        yield
+        return reply
+
+    return Sliced(work())
 
 
 def open_session(node: FakeNode | None = None) -> Session:

@@ -204,14 +204,30 @@ def test_keys_in_a_slot_are_found_and_counted() -> None:
         keys = [b"{%b}%d" % (tags[slot], number) for number in range(3)]
         fill(replica, keys)
         replica.write(b"SET", b"{%b}due" % tags[slot], b"v", b"PXAT", b"1")
-    keyspace = replica.machine.keyspace
+    replica.write(b"SET", b"{%b}elsewhere" % tags[7000], b"v", db=1)
+    machine = replica.machine
     for slot in (0, 7000, 16383):
-        found = keyspace.keys_in_slot(slot, 10)
+        found = machine.keys_in_slot(slot, count_max=10).run()
+        assert isinstance(found, list)
         assert sorted(found) == [b"{%b}%d" % (tags[slot], number) for number in range(3)]
-        assert keyspace.keys_in_slot(slot, 2) == found[:2]
-        assert keyspace.count_keys_in_slot(slot) == 3
-    assert keyspace.keys_in_slot(1, 10) == []
-    assert keyspace.count_keys_in_slot(1) == 0
+        assert machine.keys_in_slot(slot, count_max=2).run() == found[:2]
+        assert machine.keys_in_slot(slot, count_max=0).run() == []
+        assert machine.count_keys_in_slot(slot).run() == 3
+    assert machine.keys_in_slot(1, count_max=10).run() == []
+    assert machine.count_keys_in_slot(1).run() == 0
+
+
+def test_long_looks_at_a_slot_come_in_slices_of_what_there_was() -> None:
+    """DESIGN, "Storage": all keys of a hash tag share a slot, however many they are."""
+    replica = Replica()
+    slot = slot_of(b"t")
+    fill(replica, [b"{t}%d" % number for number in range(1000)])
+    count, keys = replica.machine.count_keys_in_slot(slot), replica.machine.keys_in_slot(slot, count_max=1000)
+    replica.write(b"FLUSHALL")
+    assert len(list(count.steps())) >= 3
+    assert len(list(keys.steps())) >= 3
+    assert count.result == 1000
+    assert len(set(keys.result)) == 1000  # type: ignore[arg-type]  # a list of keys
 
 
 def test_databases_are_apart_and_flushed_together() -> None:
