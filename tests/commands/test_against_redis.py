@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raftkv.commands import build_table
+from raftkv.commands.glob import compile_glob
 from raftkv.commands.table import READ, CommandRefused
 from raftkv.resp.replies import encode
 from tests.machine.replica import Replica, check_rows
@@ -84,6 +85,15 @@ def answer(replica: Replica, args: list[bytes]) -> bytes:
     except CommandRefused as refused:
         return encode(refused.reply, 2)
     return encode(replica.read(*args) if spec.route is READ else replica.write(*args, time_ms=NOW_MS), 2)
+
+
+def list_of(raw: bytes) -> list[bytes]:
+    """A reply that is a list, decoded."""
+    reader = hiredis.Reader()
+    reader.feed(raw)
+    found = reader.gets()
+    assert isinstance(found, list), found
+    return found
 
 
 def comparable(args: list[bytes], raw: bytes) -> bytes:
@@ -206,3 +216,35 @@ def test_odd_command_is_answered_as_redis_answers_it(redis: Redis, line: str) ->
                 before,
                 each,
             )
+
+
+GLOB_KEYS = (
+    b"",
+    b"a",
+    b"b",
+    b"-",
+    b"]",
+    b"[",
+    b"^",
+    b"*",
+    b"?",
+    b"\\",
+    b"ab",
+    b"ba",
+    b"a]",
+    b"[a",
+    b"aab",
+    b"a-b\n",
+)
+GLOBS = st.lists(st.sampled_from([bytes((byte,)) for byte in b"ab*?[]^-\\"]), max_size=8).map(b"".join)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pattern=GLOBS)
+def test_any_pattern_matches_what_it_matches_in_redis(redis: Redis, pattern: bytes) -> None:
+    """redis KEYS (stringmatchlen), with classes that don't end, ranges over brackets, escapes of nothing."""
+    redis.ask([b"FLUSHALL"])
+    redis.ask([b"MSET", *[word for key in GLOB_KEYS for word in (key, b"v")]])
+    matches = compile_glob(pattern).fullmatch
+    found = list_of(redis.ask([b"KEYS", pattern]))
+    assert sorted(found) == sorted(key for key in GLOB_KEYS if matches(key))
