@@ -202,7 +202,7 @@ def _decode_identity(content: bytes, path: Path) -> Identity:
             cluster_id=None if fields["cluster_id"] is None else bytes.fromhex(fields["cluster_id"]),
         )
         expected = _checksum(fields)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataDirRefused(
             path, f"its IDENTITY file is damaged: {error or type(error).__name__}"
         ) from error
