@@ -22,7 +22,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.load import Workload, measure, requests_for
+from benchmarks.load import Disturbed, Run, Workload, measure, requests_for
 from benchmarks.report import Results, describe_machine
 from benchmarks.systems import Raftkv, Redis, System
 from benchmarks.takeover import takeover_seconds
@@ -30,6 +30,8 @@ from tests.integration.cluster import CHECKOUT
 
 _COMMANDS = ("set", "get", "incr")
 _PIPELINES = (1, 16, 64)
+#: How often a run is tried while leadership moves under it.
+_TRIES = 4
 
 
 def main() -> int:
@@ -70,26 +72,46 @@ def _measure_throughput(
     workloads = [
         Workload(command, pipeline) for command in arguments.command for pipeline in arguments.pipeline
     ]
-    requests: dict[tuple[str, Workload], int] = {}
+    turn = _Turn(arguments)
     for round_number in range(1, arguments.rounds + 1):
         for workload in workloads:
             first = round_number % len(systems)
             for system in (*systems[first:], *systems[:first]):
-                system.wake()
-                key = (system.name, workload)
-                if key not in requests:
-                    requests[key] = requests_for(
-                        system, workload, keys=arguments.keys, seconds=arguments.seconds
-                    )
-                run = measure(
-                    system, workload, round_number=round_number, keys=arguments.keys, requests=requests[key]
-                )
-                system.rest()
+                run = turn.measure(system, workload, round_number)
                 results.runs.append(run)
                 console.print(
                     f"round {round_number}: {workload!s:12} {run.system:8} {run.per_second:10,.0f} /s",
                     highlight=False,
                 )
+
+
+class _Turn:
+    """One system's turn with one load; remembers how many requests make a run of the wanted length."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self._requests: dict[tuple[str, Workload], int] = {}
+
+    def measure(self, system: System, workload: Workload, round_number: int) -> Run:
+        """Wake the system, measure, and let it rest; what was disturbed is measured again."""
+        for _ in range(_TRIES):
+            system.wake()
+            try:
+                return self._measure(system, workload, round_number)
+            except Disturbed as disturbed:
+                print(f"again: {disturbed}", file=sys.stderr)
+            finally:
+                system.rest()
+        raise SystemExit(f"{system.name} was disturbed {_TRIES} times in a row")
+
+    def _measure(self, system: System, workload: Workload, round_number: int) -> Run:
+        arguments, key = self._arguments, (system.name, workload)
+        if key not in self._requests:
+            self._requests[key] = requests_for(
+                system, workload, keys=arguments.keys, seconds=arguments.seconds
+            )
+        requests = self._requests[key]
+        return measure(system, workload, round_number=round_number, keys=arguments.keys, requests=requests)
 
 
 def _parse() -> argparse.Namespace:

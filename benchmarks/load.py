@@ -18,6 +18,10 @@ _PROBE_REQUESTS = 5_000
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
+class Disturbed(Exception):
+    """Leadership moved during a run: it says nothing and has to be done again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """What is asked, and how many requests a connection sends before it waits for the replies."""
@@ -45,20 +49,24 @@ class Run:
 
 
 def requests_for(system: System, workload: Workload, *, keys: int, seconds: float) -> int:
-    """Try the load briefly; return how many requests take about `seconds`. The system must be awake."""
+    """Try the load briefly; return how many requests take about `seconds`.
+
+    The system must be awake. Raises Disturbed.
+    """
     probe = _PROBE_REQUESTS * workload.pipeline
     line = _redis_benchmark(system.port(), workload, keys=keys, requests=probe)
     return max(probe, int(float(line["rps"]) * seconds))
 
 
 def measure(system: System, workload: Workload, *, round_number: int, keys: int, requests: int) -> Run:
-    """Run the load once. The system must be awake."""
+    """Run the load once. The system must be awake. Raises Disturbed."""
     pids = system.pids()
     port = system.port()
     before = {part: _cpu_seconds(pid) for part, pid in pids.items()}
     line = _redis_benchmark(port, workload, keys=keys, requests=requests)
     spent = {part: _cpu_seconds(pid) - before[part] for part, pid in pids.items()}
-    assert system.port() == port, f"{system.name} changed its leader during a run"
+    if system.port() != port:
+        raise Disturbed(f"{system.name} changed its leader during a run")
     return Run(
         system=system.name,
         workload=workload,
@@ -79,6 +87,8 @@ def _redis_benchmark(port: int, workload: Workload, *, keys: int, requests: int)
     command = ["redis-benchmark", "--csv", "-t", workload.command, *(str(option) for option in options)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = list(csv.DictReader(done.stdout.splitlines()))
+    if "MOVED" in done.stderr or "CLUSTERDOWN" in done.stderr:
+        raise Disturbed(done.stderr.strip())
     if done.returncode != 0 or len(lines) != 1:
         raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
     return lines[0]

@@ -66,10 +66,18 @@ class Raftkv:
     def wake(self) -> None:
         for node in self.cluster.nodes:
             node.signal(signal.SIGCONT)
+        # What nodes say of their leader may be from before the pause; a write takes a majority now.
+        self.cluster.wait_for(self._is_write_acknowledged, "a write is acknowledged")
         self.cluster.wait_until_whole()
 
     def close(self) -> None:
         self.cluster.close()
+
+    def _is_write_acknowledged(self) -> bool:
+        try:
+            return bool(ask(self.port(), "SET", "awake", "1") == b"OK")
+        except NoAnswer:
+            return False
 
 
 class Redis:

@@ -297,7 +297,7 @@ def test_increments_of_many_connections_are_not_mixed_up(shared: Cluster) -> Non
 
 def test_large_values_come_back_whole(shared: Cluster) -> None:
     """One entry, many chunks on the peer link; a follower has it too."""
-    value = bytes(range(256)) * (20 << 12)
+    value = bytes(range(256)) * (6 << 12)
     with shared.wait_for_leader().connect() as wire:
         assert wire.call("SET", "large", value) == b"OK"
         assert wire.call("GET", "large") == value
