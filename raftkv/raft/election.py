@@ -150,8 +150,7 @@ def maybe_adopt_term(state: RaftState, msg: Message) -> bool:
             return False
     elif isinstance(msg, RequestVoteReply) and msg.is_pre_vote and msg.is_granted:
         return True
-    is_from_leader = isinstance(msg, AppendEntries | Heartbeat)
-    become_follower(state, msg.term, msg.sender if is_from_leader else NOBODY)
+    become_follower(state, msg.term, NOBODY)
     return True
 
 
@@ -170,7 +169,7 @@ def answer_old_term(state: RaftState, msg: Message) -> None:
             to=msg.sender,
             round=0,
             is_success=False,
-            match_index=msg.prev_log_index,
+            match_index=0,
             conflict_index=0,
             conflict_term=0,
         )

@@ -118,7 +118,7 @@ def on_append_entries_reply(state: RaftState, msg: AppendEntriesReply) -> None:
         if progress.maybe_match(msg.match_index, state.now_ns):
             maybe_commit(state)
             maybe_send_timeout_now(state)
-    elif msg.conflict_index > 0 and _is_fresh_rejection(progress, msg.match_index):
+    elif _is_fresh_rejection(progress, msg.match_index):
         progress.become_probe(max(progress.match_index + 1, _next_after_rejection(state, msg)))
     if progress.next_index <= state.log.last_index and progress.has_room:
         leader.has_appends = True
@@ -179,22 +179,23 @@ def _send_heartbeat(state: RaftState, leader: LeaderState, progress: Progress) -
 
 def _is_fresh_rejection(progress: Progress, rejected_index: int) -> bool:
     """Tell whether a rejection says anything new; an old one must not move `next_index` back."""
+    if rejected_index <= progress.match_index:
+        return False
     if progress.state is PROBE:
-        return rejected_index == progress.next_index - 1 and rejected_index > progress.match_index
-    return progress.state is REPLICATE and rejected_index > progress.match_index
+        return rejected_index == progress.next_index - 1
+    return progress.state is REPLICATE
 
 
 def _next_after_rejection(state: RaftState, msg: AppendEntriesReply) -> int:
     """Return where to probe next: a whole term back, not one entry (Raft §5.3, last paragraphs).
 
     The follower has `conflict_term` from `conflict_index` up to the rejected index. If this log has
-    that term too, they may match up to its last entry here; if not, only before it.
+    that term too, they may match up to its last entry here; if not, only before it. Term 0, for a
+    log that is too short, no entry has.
     """
     rejected_index = msg.match_index
-    if msg.conflict_index > rejected_index:
+    if not 1 <= msg.conflict_index <= rejected_index:
         raise ProtocolError(f"node {msg.sender} rejects {rejected_index}, conflict at {msg.conflict_index}")
-    if msg.conflict_term == 0:
-        return msg.conflict_index
     try:
         shared_index = state.log.last_index_of_term(msg.conflict_term, msg.conflict_index, rejected_index)
     except Compacted:

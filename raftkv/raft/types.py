@@ -123,8 +123,8 @@ class AppendEntriesReply:
     Success: `match_index` is the last index known to equal the leader's and to be durable here.
     Rejection: `conflict_index` is the first index of the term `conflict_term` that stands at
     `prev_log_index` here, or one past the last index with `conflict_term` 0 when the log is too
-    short (Raft §5.3, the last paragraphs). `conflict_index` 0: the AppendEntries was of an older
-    term than the answer, which says nothing of the logs.
+    short (Raft §5.3, the last paragraphs). With `match_index` and `conflict_index` 0 the
+    AppendEntries was of an older term than the answer, which says nothing of the logs.
     """
 
     term: int

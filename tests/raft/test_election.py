@@ -130,6 +130,16 @@ def test_a_majority_of_votes_makes_a_leader_that_appends_an_empty_entry() -> Non
     )
 
 
+def test_a_pre_vote_counts_once() -> None:
+    """Thesis §9.6: a duplicated message is no second vote."""
+    node = Node([1], voters=(1, 2, 3, 4, 5))
+    node.tick_after(TIMEOUT_MS)
+    node.step(pre_vote_reply(2, 2), pre_vote_reply(2, 2), pre_vote_reply(2, 2))
+    assert node.core.role is PRE_CANDIDATE
+    node.step(pre_vote_reply(2, 3))
+    assert node.core.role is CANDIDATE
+
+
 def test_a_vote_counts_once() -> None:
     """Raft §5.2: a duplicated message is no second vote."""
     node = candidate(voters=(1, 2, 3, 4, 5))
@@ -451,6 +461,16 @@ def test_a_leader_that_hears_no_majority_steps_down() -> None:
     assert (node.core.role, node.core.leader_id, node.core.current_term) == (FOLLOWER, NOBODY, 1)
 
 
+def test_a_leader_that_steps_down_waits_an_election_timeout() -> None:
+    """Raft §5.2: its own timer stood still while it led."""
+    node = leader()
+    node.tick_after(10 * TIMEOUT_MS)
+    node.tick_after(TIMEOUT_MS - 1)
+    assert node.core.role is FOLLOWER
+    node.tick_after(1)
+    assert node.core.role is PRE_CANDIDATE
+
+
 def test_a_leader_that_hears_a_majority_stays() -> None:
     """Thesis §6.2: two of three, itself included, suffice."""
     node = leader()
@@ -487,7 +507,7 @@ def test_a_leader_of_a_lower_term_learns_the_own_term() -> None:
     node = free_follower([1], term=5)
     node.step(Heartbeat(1, 2, 1, 1, 8), AppendEntries(1, 2, 1, 1, 1, 1, 8, []))
     assert node.take() == Ready(
-        messages=[HeartbeatReply(5, 1, 2, 0), AppendEntriesReply(5, 1, 2, 0, False, 1, 0, 0)],
+        messages=[HeartbeatReply(5, 1, 2, 0), AppendEntriesReply(5, 1, 2, 0, False, 0, 0, 0)],
     )
     assert node.core.leader_id == NOBODY
     assert node.core.commit_index == 0

@@ -271,6 +271,27 @@ def test_a_leader_answers_followers_at_once_under_its_lease() -> None:
     assert node.take() == Ready(messages=[ReadIndexReply(1, 1, 3, 42, 1, 1)])
 
 
+def test_an_answer_commits_no_more_than_the_asker_has() -> None:
+    """ReadIndexReply.leader_commit: behind its match an asker's log may be another one."""
+    node = leader()
+    node.core.propose(b"a")
+    node.settle()
+    node.step(append_reply(node, 2, 2))
+    node.settle()
+    node.step(ReadIndexRequest(1, 3, 1, 42))
+    assert node.take() == Ready(messages=[ReadIndexReply(1, 1, 3, 42, 2, 1)])
+
+
+def test_a_follower_that_asks_was_heard() -> None:
+    """Thesis §6.2: any message of the term shows that it follows."""
+    node = leader()
+    for _ in range(20):
+        node.tick_after(HEARTBEAT_MS)
+        node.settle()
+        node.step(ReadIndexRequest(1, 3, 1, 42))
+    assert node.core.role is LEADER
+
+
 def test_who_does_not_lead_refuses_a_followers_read() -> None:
     """ReadIndexReply.read_index 0; to an asker of a lower term with the own one."""
     node = follower([1], term=3)

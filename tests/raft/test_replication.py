@@ -338,6 +338,19 @@ def test_a_rejection_that_points_ahead_is_refused() -> None:
         node.step(rejection(node, 2, 2, conflict_index=3, conflict_term=0))
 
 
+def test_an_answer_to_an_older_term_says_nothing_of_the_logs() -> None:
+    """Raft Figure 2, AppendEntries 1: it may come late, to the same node's next leadership.
+
+    The term is the new one, since the follower had taken it from the node's own RequestVote already.
+    """
+    node = leader()
+    node.core.propose(b"a")
+    node.settle()
+    node.step(AppendEntriesReply(1, 2, 1, 0, False, 0, 0, 0))
+    assert state_of(node, 2) == "replicate"
+    assert not node.core.has_ready()
+
+
 def test_an_answer_for_what_was_never_sent_is_refused() -> None:
     """Raft Figure 2, matchIndex: it would commit what does not exist."""
     node = leader()
@@ -368,17 +381,53 @@ def test_a_lost_probe_is_sent_again() -> None:
     assert [msg.prev_log_index for msg in appends_to(node, 2)] == [1]
 
 
+def test_the_patience_counts_from_the_oldest_append_under_way() -> None:
+    """Raft §5.3, as above: what was sent since doesn't make the lost one younger."""
+    node = leader()
+    for _ in range(2):
+        node.core.propose(b"a")
+        node.settle()
+        node.wait(TIMEOUT_MS // 4)
+    node.step(HeartbeatReply(1, 2, 1, 1))
+    assert state_of(node, 2) == "probe"
+
+
 def test_a_follower_that_keeps_answering_is_not_probed_again() -> None:
     """The patience counts from the last answer, not from the first of many appends under way."""
     node = leader()
     for index in range(2, 9):
         node.core.propose(b"a")
         node.settle()
-        node.wait(TIMEOUT_MS // 4)
+        node.wait(TIMEOUT_MS // 5)
         node.step(HeartbeatReply(1, 2, 1, 1), HeartbeatReply(1, 3, 1, 1))
+        assert state_of(node, 2) == "replicate"
         if index > 2:
             node.step(append_reply(node, 2, index - 1))
-        assert state_of(node, 2) == "replicate"
+
+
+def test_a_late_success_from_before_a_probe_moves_the_next_index_too() -> None:
+    """Raft Figure 2: nextIndex stays above matchIndex, in whatever order answers come."""
+    node = leader()
+    for _ in range(3):
+        node.core.propose(b"a")
+        node.settle()
+    node.wait(TIMEOUT_MS // 2)
+    node.step(HeartbeatReply(1, 2, 1, 1))
+    node.step(append_reply(node, 2, 2), append_reply(node, 2, 4))
+    assert appends_to(node, 2) == []
+    assert node.core.status(node.now_ns).peers[0].next_index == 5
+
+
+def test_a_late_rejection_of_what_matches_since_is_old_news() -> None:
+    """Raft Figure 2, matchIndex: no second probe goes out for it."""
+    node = leader()
+    node.core.propose(b"a")
+    node.settle()
+    node.wait(TIMEOUT_MS // 2)
+    node.step(HeartbeatReply(1, 2, 1, 1))
+    assert len(appends_to(node, 2)) == 1
+    node.step(rejection(node, 2, 1, conflict_index=1, conflict_term=0))
+    assert appends_to(node, 2) == []
 
 
 # --- leader: committing -------------------------------------------------------------------------
@@ -491,6 +540,20 @@ def test_an_idle_follower_learns_of_a_commit_at_the_next_tick() -> None:
     node.step(append_reply(node, 3, 2))
     node.tick_after(10)
     assert node.take() == Ready(messages=[Heartbeat(1, 1, 3, 2, 1)])
+
+
+def test_a_commit_that_an_append_carried_needs_no_heartbeat() -> None:
+    """The contract of `tick`: idle followers alone are told apart."""
+    node = leader()
+    node.core.propose(b"a")
+    node.settle()
+    node.step(append_reply(node, 2, 2))
+    node.core.propose(b"b")
+    node.settle()
+    node.step(append_reply(node, 2, 3), append_reply(node, 3, 2))
+    node.settle()
+    node.tick_after(10)
+    assert node.take() == Ready(messages=[Heartbeat(1, 1, 2, 3, 1)])
 
 
 def test_a_status_shows_what_the_leader_knows() -> None:
