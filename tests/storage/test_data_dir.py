@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftkv.storage import DataDir, DataDirRefused, Identity, StorageFailure
-from raftkv.storage import durable_file as durable_file_module
+from raftkv.storage import DataDir, DataDirRefused, Identity, StorageFailure, durable_file
 
 NONCE = bytes(range(16))
 MEMBERS = ((1, "127.0.0.1:17001"), (2, "127.0.0.1:17002"))
@@ -155,13 +154,8 @@ class _Crash(BaseException):
     """The process ends here."""
 
 
-@pytest.mark.parametrize("calls_before", range(4))
-def test_a_crash_anywhere_in_a_save_leaves_the_old_or_the_new(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls_before: int
-) -> None:
-    """Every call that touches the disk is a place to crash before it; the sync of the name is the last."""
-    directory = DataDir.open(tmp_path, 1)
-    directory.save_identity(NEW)
+def crash_after(calls_before: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have the call after so many raise, of those by which a file is replaced; give those that were made."""
     calls: list[str] = []
 
     def crashing(name: str, real: Callable[..., object]) -> Callable[..., object]:
@@ -173,15 +167,42 @@ def test_a_crash_anywhere_in_a_save_leaves_the_old_or_the_new(
 
         return call
 
-    for name in ("fsync", "replace", "open"):
-        monkeypatch.setattr(durable_file_module.os, name, crashing(name, getattr(os, name)))
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(durable_file.os, name, crashing(name, getattr(os, name)))
+    return calls
+
+
+@pytest.mark.parametrize("calls_before", range(3))
+def test_a_crash_anywhere_in_a_save_leaves_the_old_or_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls_before: int
+) -> None:
+    """The content is synced, then the name changes, then the name is synced."""
+    directory = DataDir.open(tmp_path, 1)
+    directory.save_identity(NEW)
+    calls = crash_after(calls_before, monkeypatch)
     with pytest.raises(_Crash):
         directory.save_identity(FORMED)
     monkeypatch.undo()
-    assert calls == ["fsync", "replace", "open", "fsync"][:calls_before]
+    assert calls == ["fsync", "replace", "fsync"][:calls_before]
     directory.close()
     directory = DataDir.open(tmp_path, 1)
-    assert directory.identity == (NEW if calls_before < 2 else FORMED)
+    assert directory.identity == (FORMED if "replace" in calls else NEW)
+    directory.close()
+
+
+@pytest.mark.parametrize("calls_before", range(4))
+def test_a_crash_anywhere_while_a_directory_is_made_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls_before: int
+) -> None:
+    """One sync of the name of the directory, then FORMAT is put in place."""
+    path = tmp_path / "node"
+    calls = crash_after(calls_before, monkeypatch)
+    with pytest.raises(_Crash):
+        DataDir.open(path, 1)
+    monkeypatch.undo()
+    assert calls == ["fsync", "fsync", "replace", "fsync"][:calls_before]
+    directory = DataDir.open(path, 1)
+    assert directory.identity is None
     directory.close()
 
 
@@ -228,8 +249,28 @@ def test_a_damaged_identity_is_refused_or_unchanged(
     (path / "IDENTITY").write_bytes(content)
     try:
         directory = DataDir.open(path, 1)
-    except DataDirRefused as refused:
-        assert "IDENTITY" in refused.reason
+    except DataDirRefused as error:
+        refused = error
     else:
         assert directory.identity == FORMED
         directory.close()
+        return
+    assert "IDENTITY" in refused.reason
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"checksum": 0}',
+        b"[" * 100_000,
+        b'{"node_id": 1e999, "members": [], "checksum": ""}',
+    ],
+)
+def test_an_identity_of_another_shape_is_refused(tmp_path: Path, content: bytes) -> None:
+    """Whatever Python makes of it: a wrong type, a number without end, too deep a nesting."""
+    DataDir.open(tmp_path, 1).close()
+    (tmp_path / "IDENTITY").write_bytes(content)
+    assert refusal_of(tmp_path).startswith("its IDENTITY file is damaged: ")
