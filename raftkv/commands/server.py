@@ -20,6 +20,10 @@ _WAIT_AT_REPLICA = Error(
     "propagated."
 )
 
+_NO_LONGER_LEADER = Error(
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
+)
+
 
 def on_info(session: Session, args: list[bytes]) -> Reply:
     """Report the sections asked for, or all."""
@@ -79,14 +83,16 @@ def on_wait(session: Session, args: list[bytes]) -> Reply | Awaited:
     node, index = session.node, session.last_write_index
     wanted = replicas_count
 
-    def look() -> Reply:
+    def at_last() -> Reply:
         reached = node.replicas_at(index)
-        return reached if reached >= wanted else None
+        return _NO_LONGER_LEADER if reached is None else reached
+
+    def look() -> Reply:
+        reached = at_last()
+        return None if isinstance(reached, int) and reached < wanted else reached
 
     reply = look()
-    if reply is not None:
-        return reply
-    return Awaited(look, at_last=lambda: node.replicas_at(index), timeout_ms=timeout_ms)
+    return Awaited(look, at_last, timeout_ms) if reply is None else reply
 
 
 COMMANDS: tuple[CommandSpec, ...] = (

@@ -169,8 +169,8 @@ class NodeView(Protocol):
     def digest(self) -> Sliced:
         """[digest of all rows in hex, the applied index at which it holds]."""
 
-    def replicas_at(self, index: int) -> int:
-        """How many other members have the log up to `index` on their disks, as far as is known here."""
+    def replicas_at(self, index: int) -> int | None:
+        """How many other members have the log up to `index` on their disks; None: only the leader knows."""
 
     def request_leadership(self) -> None:
         """Ask the leader, which is known and another node, to hand over to this one."""

@@ -474,13 +474,14 @@ class Connection(asyncio.Protocol):
         assert self._waiting_since_ns is not None, "a held connection knows since when it waits"
         waited_ms = (now_ns - self._waiting_since_ns) // 1_000_000
         config = self._clients.config
-        if self._hold is Hold.LEADER:
+        is_unsure = self._hold in (Hold.LEADER, Hold.READ, Hold.LOG_TIME)
+        if is_unsure and waited_ms > config.request_timeout_ms:
+            self._give_up()
+        elif self._hold is Hold.LEADER:
             if self._group.is_serving or self._clients.other_leader() is not None:
                 self._resume(self._hold_number)
             elif waited_ms > config.leader_wait_ms:
                 self._give_up()
-        elif self._hold in (Hold.READ, Hold.LOG_TIME) and waited_ms > config.request_timeout_ms:
-            self._give_up()
         elif self._hold is Hold.AWAITED:
             self._look_at_awaited(waited_ms)
 

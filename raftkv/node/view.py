@@ -122,6 +122,7 @@ class View:
             commands_processed=traffic.commands_count,
             input_bytes=traffic.input_bytes,
             output_bytes=traffic.output_bytes,
+            expired_keys=self._group.machine.keyspace.expired_count,
             errors=dict(clients.errors),
             blocked_clients=clients.held_count,
         )
@@ -151,8 +152,10 @@ class View:
         """[digest of all rows in hex, the applied index at which it holds]."""
         return self._group.machine.digest()
 
-    def replicas_at(self, index: int) -> int:
-        """How many other members have the log up to `index` on their disks, as far as is known here."""
+    def replicas_at(self, index: int) -> int | None:
+        """How many other members have the log up to `index` on their disks; None: only the leader knows."""
+        if not self._group.is_leader:
+            return None
         raft = self._group.core.status(self._clock.now_ns())
         return sum(peer.match_index >= index for peer in raft.peers)
 
@@ -167,6 +170,8 @@ class ProcessLook:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._started_ns = clock.now_ns()
+        uname = os.uname()
+        self._os_name = f"{uname.sysname} {uname.release} {uname.machine}"
         self._run_id = os.urandom(20).hex()
         self._page_bytes = os.sysconf("SC_PAGE_SIZE")
         self._memory_total_bytes = os.sysconf("SC_PHYS_PAGES") * self._page_bytes
@@ -187,5 +192,6 @@ class ProcessLook:
             log_bytes=log_store.size_bytes(),
             state_bytes=kv_store.size_bytes(),
             state_durable_index=kv_store.durable_index,
+            os_name=self._os_name,
             executable=sys.executable,
         )

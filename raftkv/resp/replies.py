@@ -136,6 +136,7 @@ ERROR_PREFIXES: Final[Mapping[str, Certainty]] = MappingProxyType(
         "CLUSTERDOWN": DEFINITE,
         "TRYAGAIN": DEFINITE,
         "LOADING": DEFINITE,
+        "UNBLOCKED": DEFINITE,
         "UNKNOWN": INDEFINITE,
     }
 )

@@ -31,6 +31,8 @@ from raftkv.runtime_settings import RuntimeSettings
 from tests.memory_rows import MemoryRows
 
 NS_PER_MS = 1_000_000
+#: A lease lasts 475 ms, with 5 % of drift.
+ELECTION_TIMEOUT_MS = 500
 START_MS = 1_700_000_000_000
 TABLE = build_table()
 
@@ -426,6 +428,7 @@ class Cluster:
         self.cut: set[tuple[int, int]] = set()
         #: Messages wait for `deliver`.
         self.is_held = False
+        settings = {"election_timeout_ms": ELECTION_TIMEOUT_MS, "heartbeat_interval_ms": 100, **settings}
         members = tuple(
             Member(node_id=node_id, host="127.0.0.1", port=7000 + node_id, peer_port=17000 + node_id)
             for node_id in range(1, count + 1)
@@ -504,8 +507,10 @@ class Cluster:
             current.group.wake()
         elif current is None:
             for each in self.nodes.values():
-                each.clock.advance(1000)
+                each.clock.advance(2 * ELECTION_TIMEOUT_MS)
+            node.tick()  # left out, after so long a pause
             node.tick()
+            self.settle()
         self.run_until(lambda: self.leader is node)
         self.run(200)
         return node
