@@ -22,7 +22,7 @@ class Clock:
 
 
 class LogClock:
-    """Entry time: max(wall clock, the newest entry's time + what has elapsed since it was seen).
+    """Entry time: max(wall clock, the newest entry's or reading's time + what has elapsed since).
 
     Invariant: readings never go back and, while no entry comes, never stand still, whatever the
     wall clock does. Only this time expires a key.
@@ -44,5 +44,11 @@ class LogClock:
 
     def now_ms(self) -> int:
         """The time that an entry made now carries, in milliseconds since the epoch."""
-        elapsed_ms = (self._clock.now_ns() - self._seen_ns) // 1_000_000
-        return max(self._clock.wall_ms(), self._seen_ms + elapsed_ms)
+        now_ns = self._clock.now_ns()
+        wall_ms = self._clock.wall_ms()
+        log_ms = self._seen_ms + (now_ns - self._seen_ns) // 1_000_000
+        if wall_ms <= log_ms:
+            return log_ms
+        self._seen_ms = wall_ms
+        self._seen_ns = now_ns
+        return wall_ms
