@@ -25,6 +25,8 @@ from raftkv.resp.replies import Error
 
 #: Connections that the kernel holds until they are accepted.
 _BACKLOG: Final = 1024
+#: Seconds that clients get to take their last replies when the node stops.
+_PATIENCE_SECONDS: Final = 1.0
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
@@ -89,6 +91,9 @@ class Clients:
         #: Connections that wait for something. A dict: their order is that of their waiting.
         self._held: dict[int, Connection] = {}
         self._listener: asyncio.Server | None = None
+        self._is_closing = False
+        #: While closing: the last connection has gone.
+        self._emptied = asyncio.Event()
         self.accepted_count = 0
         self.rejected_count = 0
         #: Error replies by prefix.
@@ -103,12 +108,23 @@ class Clients:
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._make_connection, sock=bound, backlog=_BACKLOG)
 
-    async def close(self) -> None:
-        """Stop accepting, and close every connection once its written replies have left."""
+    async def close(self, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+        """Stop accepting, and close every connection once its written replies have left.
+
+        Who does not take them in time is cut off.
+        """
         if self._listener is not None:
             self._listener.close()
         for connection in list(self._connections.values()):
             connection.close()
+        self._is_closing = True
+        try:
+            async with asyncio.timeout(patience_seconds):
+                if self._connections:
+                    await self._emptied.wait()
+        except TimeoutError:
+            for connection in list(self._connections.values()):
+                connection.abort()
         if self._listener is not None:
             await self._listener.wait_closed()
 
@@ -130,6 +146,8 @@ class Clients:
         """Forget a connection that is gone."""
         if self._connections.pop(connection.client_id, None) is not None:
             self._past.add(connection)
+        if self._is_closing and not self._connections:
+            self._emptied.set()
         self._held.pop(connection.client_id, None)
 
     def count_error(self, error: Error) -> None:

@@ -22,7 +22,7 @@ from raftkv.commands.table import LOCAL, READ, WRITE, Awaited, CommandRefused, C
 from raftkv.config import join_address
 from raftkv.keyspace import ReadsDueKey
 from raftkv.node.holds import HeldRead, Hold
-from raftkv.node.pending import PendingBatch
+from raftkv.node.pending import OwnBatches
 from raftkv.node.refusals import (
     EXPIRY_UNSETTLED,
     NO_LEADER,
@@ -88,8 +88,7 @@ class Connection(asyncio.Protocol):
         #: See `_process_first`.
         self._is_confirmed = False
         self._is_impatient = False
-        #: The batches of its writes, oldest first; see `_unsettled_batch`.
-        self._batches: deque[PendingBatch] = deque()
+        self._own_batches = OwnBatches()
         self._awaited: Awaited | None = None
         self._is_reading_paused = False
         self._is_slow = False
@@ -155,6 +154,11 @@ class Connection(asyncio.Protocol):
         """Close once what is written so far has left."""
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, whatever has not left."""
+        if self._transport is not None:
+            self._transport.abort()
 
     # -- ReplySink --------------------------------------------------------------------------
 
@@ -298,7 +302,7 @@ class Connection(asyncio.Protocol):
             self._redirect(args)
             return
         has_lease = group.has_lease(now_ns)
-        behind = self._unsettled_batch()
+        behind = self._own_batches.newest_unsettled()
         if behind is not None:
             if has_lease:
                 slot = self._reserve(1)
@@ -317,7 +321,7 @@ class Connection(asyncio.Protocol):
     def _clock_if_readable(self, now_ns: int) -> int:
         """The log clock's time if the state as it is may be read on behalf of this connection, else 0."""
         group = self._group
-        if group.has_lease(now_ns) and group.is_caught_up and self._unsettled_batch() is None:
+        if group.has_lease(now_ns) and group.is_caught_up and self._own_batches.newest_unsettled() is None:
             return group.log_clock.now_ms()
         return 0
 
@@ -337,7 +341,7 @@ class Connection(asyncio.Protocol):
         if self._pipeline.pending:
             self._wait(Hold.OWN_REPLIES, args)
             return
-        self._unsettled_batch()  # for `last_write_index`
+        self.session.last_write_index = self._own_batches.settled_index()
         self.session.last_command = spec.name
         self._flush_answers()  # HELLO changes the protocol for what comes after it
         try:
@@ -408,25 +412,7 @@ class Connection(asyncio.Protocol):
         except ProposalDropped:
             self.refuse(slot, writes)
             return
-        batches = self._batches
-        if not batches or batches[-1] is not batch:
-            while batches and batches[0].is_settled:
-                self._note_settled(batches.popleft())
-            batches.append(batch)
-
-    def _unsettled_batch(self) -> PendingBatch | None:
-        """The batch of this connection's newest write whose reply is not out.
-
-        A newer one may have been refused before it, as when leadership is handed over.
-        """
-        batches = self._batches
-        while batches and batches[-1].is_settled:
-            self._note_settled(batches.pop())
-        return batches[-1] if batches else None
-
-    def _note_settled(self, batch: PendingBatch) -> None:
-        if batch.entry_id is not None:
-            self.session.last_write_index = max(self.session.last_write_index, batch.entry_id.index)
+        self._own_batches.add(batch)
 
     # -- waiting ----------------------------------------------------------------------------
 
@@ -562,8 +548,7 @@ class Connection(asyncio.Protocol):
         """Close at once: nothing more is read, carried out or sent."""
         log.warning("client %s %s, closed", self.session.address, reason)
         self.session.is_closing = True
-        if self._transport is not None:
-            self._transport.abort()
+        self.abort()
 
     def looked_at_session(self) -> Session:
         """The session, with the fields that only change when somebody looks."""

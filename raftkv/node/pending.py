@@ -135,6 +135,45 @@ class PendingBatch:
         self.is_settled = True
 
 
+class OwnBatches:
+    """The batches of one client's writes."""
+
+    __slots__ = ("_batches", "_settled_index")
+
+    def __init__(self) -> None:
+        #: Oldest first. Those in front are settled first, but for batches that are refused.
+        self._batches: deque[PendingBatch] = deque()
+        self._settled_index = 0
+
+    def add(self, batch: PendingBatch) -> None:
+        """Take note of the batch that the newest write is in."""
+        batches = self._batches
+        if batches and batches[-1] is batch:
+            return
+        while batches and batches[0].is_settled:
+            self._note(batches.popleft())
+        batches.append(batch)
+
+    def newest_unsettled(self) -> PendingBatch | None:
+        """The batch of the newest write whose reply is not out.
+
+        A newer one may have been refused before it, as when leadership is handed over.
+        """
+        batches = self._batches
+        while batches and batches[-1].is_settled:
+            self._note(batches.pop())
+        return batches[-1] if batches else None
+
+    def settled_index(self) -> int:
+        """The log index of the newest write that was settled; 0: none was."""
+        self.newest_unsettled()
+        return self._settled_index
+
+    def _note(self, batch: PendingBatch) -> None:
+        if batch.entry_id is not None:
+            self._settled_index = max(self._settled_index, batch.entry_id.index)
+
+
 class Gatherer:
     """Commands that wait for their turn to be proposed.
 

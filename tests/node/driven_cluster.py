@@ -166,6 +166,8 @@ class Socket(asyncio.Transport):
         self.received = b""
         self.unread = b""
         self.is_stuck = False
+        #: `close` waits for the peer to read, as real ones do.
+        self.keeps_closing = False
         self.is_paused = False
         self.is_lost = False
         self._is_closing = False
@@ -227,15 +229,18 @@ class Socket(asyncio.Transport):
     def close(self) -> None:
         if not self._is_closing:
             self._is_closing = True
-            self._loop.call_soon(self._lose)
+            if not (self.keeps_closing and self.unread):
+                self._loop.call_soon(self._lose)
 
     def abort(self) -> None:
+        self._is_closing = True
         self.unread = b""
-        self.close()
+        self._loop.call_soon(self._lose)
 
     def _lose(self) -> None:
-        self.is_lost = True
-        self._connection.connection_lost(None)
+        if not self.is_lost:
+            self.is_lost = True
+            self._connection.connection_lost(None)
 
 
 class Client:
