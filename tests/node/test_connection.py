@@ -74,6 +74,13 @@ def test_hello_changes_the_protocol_only_of_what_comes_after_it() -> None:
     assert received.endswith(b"$-1\r\n")
 
 
+def test_hello_leaves_the_replies_before_it_as_they_were() -> None:
+    """redis HELLO: also those that were known at once and have not left yet."""
+    node = single_node()
+    assert told(node, "GET b", "HELLO 3", "GET b", "HELLO 2", "GET b").split(b"%7")[0] == b"$-1\r\n"
+    assert told(node, "GET b", "HELLO 3", "GET b").endswith(b"*0\r\n_\r\n")
+
+
 def test_hello_waits_for_a_read_that_was_placed_behind_what_is_committed() -> None:
     """Group.place_read: such a read runs after the own write's entry, and is answered in its protocol."""
     cluster = three_nodes()
@@ -92,6 +99,23 @@ def test_hello_waits_for_a_read_that_was_placed_behind_what_is_committed() -> No
     cluster.heal()
     cluster.settle()
     assert client.take().startswith(b"+OK\r\n$-1\r\n%7\r\n")
+
+
+def test_the_end_of_an_earlier_wait_does_not_end_a_later_one() -> None:
+    """Connection: a read index that was asked for an earlier read confirms no later one."""
+    cluster = three_nodes(request_timeout_ms=100)
+    cluster.cut.add((2, 1))
+    client = cluster[2].connect()
+    client.send("READONLY", "GET a")
+    first_number = client.connection._hold_number
+    cluster.run(150)
+    assert client.replies()[1:] != []
+    client.send("GET a")
+    cluster.settle()
+    client.connection.on_read_confirmed(first_number, 1)
+    assert client.take() == b""
+    client.connection.on_read_confirmed(client.connection._hold_number, 1)
+    assert client.take() == b"$-1\r\n"
 
 
 # -- flow control -------------------------------------------------------------------------

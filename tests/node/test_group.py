@@ -7,6 +7,7 @@ from collections.abc import Generator
 import pytest
 
 from raftkv.commands.table import Sliced
+from raftkv.raft import decode
 from raftkv.resp.replies import Error, Reply
 from raftkv.rows import RowStoreFailure
 from tests.node.driven_cluster import Cluster, Node, single_node, three_nodes
@@ -106,6 +107,25 @@ def test_too_much_that_waits_is_refused() -> None:
     node.cluster.settle()
     assert client.take().startswith(b"+OK\r\n-TRYAGAIN ")
     assert node.ask("EXISTS b") == [0]
+
+
+def test_a_follower_answers_no_copy_of_an_entry_before_its_disk_has_the_first() -> None:
+    """RaftCore.ready: messages_after_persist of a Ready that writes nothing wait for what is written."""
+    cluster = three_nodes()
+    follower = cluster[2]
+    follower.disk.is_slow = True
+    cluster.is_held = True
+    cluster[1].connect().send("SET a 1")
+    cluster.turn()
+    appends = [data for _, to, data in cluster.network if to == 2]
+    cluster.network.clear()
+    for _ in range(2):
+        follower.group.on_messages([decode(data) for data in appends])
+        cluster.turn()
+    assert not [data for sender, _, data in cluster.network if sender == 2]
+    follower.disk.finish_sync()
+    cluster.turn()
+    assert len([data for sender, _, data in cluster.network if sender == 2]) == 2
 
 
 # -- time ----------------------------------------------------------------------------------

@@ -185,6 +185,22 @@ def test_a_read_behind_an_own_write_reflects_what_others_committed_meanwhile() -
     assert client.take() == b"+OK\r\n$1\r\n1\r\n$1\r\n1\r\n"
 
 
+def test_a_read_behind_what_can_not_be_applied_is_refused_in_time() -> None:
+    """request_timeout_ms: where the leader's own disk is what everything waits for."""
+    cluster = three_nodes(gather_ms=0.0, request_timeout_ms=300)
+    leader = cluster[1]
+    leader.disk.is_slow = True
+    client = talk(leader, "SET a 1")
+    talk(leader, "SET b 1")
+    client.send("GET b")
+    cluster.run(330)
+    assert client.take().startswith(UNKNOWN + b"-TRYAGAIN ")
+    cluster.heal()
+    cluster.run(300)
+    assert client.take() == b""
+    assert client.owes_nothing
+
+
 # -- no leader, no majority ------------------------------------------------------------------------
 
 
