@@ -239,6 +239,23 @@ def test_a_long_read_runs_in_slices_while_writes_go_on() -> None:
     assert reader.owes_nothing
 
 
+def test_long_reads_take_turns() -> None:
+    """LongReads: a short one isn't held up by a long one that came before it."""
+    node = single_node()
+    answers: list[Reply] = []
+
+    def work(steps_count: int) -> Generator[None, None, Reply]:
+        for _ in range(steps_count):
+            node.clock.advance(10)  # longer than a slice
+            yield
+        return steps_count
+
+    for steps_count in (5, 1, 3):
+        node.group.run_sliced(Sliced(work(steps_count)), answers.append)
+    node.cluster.settle()
+    assert answers == [1, 3, 5]
+
+
 def test_a_long_read_that_fails_answers_an_error() -> None:
     """STYLE.md, Errors: a handler's defect is that command's alone; a failed disk stops the node."""
     node = single_node()
