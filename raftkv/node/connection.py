@@ -220,9 +220,8 @@ class Connection(asyncio.Protocol):
         clock_ms = 0  # taken for the first read of those that may be answered at once
         spec: CommandSpec | None = None
         writes: list[list[bytes]] = []
-        for _ in range(min(waiting_count, _PIECE_COUNT)):
-            if self._hold is not None or session.is_closing:
-                break
+        left_count = max(0, waiting_count - _PIECE_COUNT)
+        while len(backlog) > left_count and self._hold is None and not session.is_closing:
             args = backlog.popleft()
             try:
                 spec = resolve(args)
