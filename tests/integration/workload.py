@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from tests.integration.history import ACKNOWLEDGED, END_OF_VALUE, REFUSED, Operation
@@ -72,7 +73,7 @@ class Board:
             self.complaints.append(text)
 
 
-class _Client:
+class _Client(ABC):
     """A thread that does one step after the other until it is told to stop."""
 
     def __init__(
@@ -113,8 +114,9 @@ class _Client:
     def _connect(self) -> Wire:
         return Wire(self._port)
 
+    @abstractmethod
     def _step(self, wire: Wire) -> None:
-        raise NotImplementedError
+        """Send one request or a few, and note what came of them."""
 
     def _disconnect(self) -> None:
         if self._wire is not None:
