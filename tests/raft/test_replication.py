@@ -387,7 +387,7 @@ def test_the_patience_counts_from_the_oldest_append_under_way() -> None:
     for _ in range(2):
         node.core.propose(b"a")
         node.settle()
-        node.wait(TIMEOUT_MS // 4)
+        node.tick_after(TIMEOUT_MS // 4)
     node.step(HeartbeatReply(1, 2, 1, 1))
     assert state_of(node, 2) == "probe"
 
