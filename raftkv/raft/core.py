@@ -272,8 +272,10 @@ class RaftCore:
         )
 
     def lease_is_valid(self, now_ns: int) -> bool:
-        """Tell whether a request received by `now_ns` may be read from the applied state at once.
+        """Tell whether a request received by `now_ns` may be read here without a ReadIndex round.
 
+        The lease alone is not enough: whoever reads waits until `commit_index` is applied, for a
+        follower may be ahead of a leader with a slow disk, and have shown what it has.
         `now_ns` must have been read after the request was received (thesis §6.4.1).
         """
         return read_index.is_lease_valid(self._state, now_ns)
