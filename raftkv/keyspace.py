@@ -51,10 +51,13 @@ class Keyspace:
 
     def __init__(self, store: RowStore, *, cache_bytes_max: int) -> None:
         self.rows = PendingRows(store)
+        self._change_row = self.rows.change
         self.now_ms = store.applied.log_time_ms
         self.clock_ms = self.now_ms
         #: Log index of the entry that is applied.
         self.version = store.applied.index
+        #: Every row of a string that this entry sets and that never expires begins so.
+        self._lasting_string = rows.pack_value(STRING, 0, self.version, b"")
         #: Rows may be changed: an entry is being applied.
         self.is_applying = False
         #: Keys that were removed because they had expired, since this node started.
@@ -74,6 +77,13 @@ class Keyspace:
     def db(self, db: int) -> None:
         self._db = db
         self._cache.select(db)
+
+    def begin_entry(self, *, version: int, time_ms: int) -> None:
+        """Let rows be changed, by an entry of this log index and time."""
+        self.version = version
+        self.now_ms = self.clock_ms = time_ms
+        self._lasting_string = rows.pack_value(STRING, 0, version, b"")
+        self.is_applying = True
 
     # -- one key ----------------------------------------------------------------------------
 
@@ -103,7 +113,20 @@ class Keyspace:
 
     def set_string(self, key: bytes, value: bytes, expires_ms: int = 0) -> None:
         """Set `key` to a string, whatever it was; `expires_ms` 0: never, KEEP_EXPIRY: as it is."""
-        record = self._record(key)
+        try:
+            record = self._cache.records[key]
+            record.is_recent = True
+        except KeyError:
+            record = self._load(key)
+        if record.kind == STRING and not record.expires_ms and not expires_ms:
+            # Most writes: one row changes, and its beginning is known. Half the cost of `_put`.
+            self._change_row((record.row_key, self._lasting_string + value))
+            grown_bytes = len(value) - len(record.value)
+            record.version = self.version
+            record.value = value
+            if grown_bytes:
+                self._cache.resize(key, grown_bytes)
+            return
         if expires_ms == KEEP_EXPIRY:
             expires_ms = record.expires_ms
         self._put(key, record, STRING, expires_ms, value)
@@ -189,10 +212,10 @@ class Keyspace:
 
     # -- undo -------------------------------------------------------------------------------
 
-    def rollback(self) -> None:
-        """Take back all that the present command changed."""
+    def rollback(self, savepoint: int) -> None:
+        """Take back all that was changed since the savepoint."""
         self._counts.clear()
-        for row_key in self.rows.rollback():
+        for row_key in self.rows.rollback(savepoint):
             owner = rows.db_and_key_of(row_key)
             if owner is not None:
                 self._cache.drop(*owner)

@@ -10,6 +10,7 @@ applied index, so that what is stored is always the state after some entry.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -110,7 +111,7 @@ class Machine:
     def __init__(self, store: RowStore, commands: CommandTable, *, cache_bytes_max: int) -> None:
         self.keyspace = Keyspace(store, cache_bytes_max=cache_bytes_max)
         self._store = store
-        self._resolve = CommandTable([*commands, EXPIRE_DUE]).resolve
+        self._commands = CommandTable([*commands, EXPIRE_DUE])
         self._applied = store.applied
 
     @property
@@ -137,22 +138,20 @@ class Machine:
     def apply(self, entry_id: EntryId, batch: Batch, placed_reads: Sequence[PlacedRead] = ()) -> list[Reply]:
         """Apply one entry; give its commands' replies, in order. `placed_reads` ascend by `after`."""
         self._begin(entry_id, max(batch.time_ms, self.log_time_ms))
-        keyspace = self.keyspace
         replies: list[Reply] = []
-        reads = iter(placed_reads)
-        read = next(reads, None)
+        reads = deque(placed_reads)
         for run in batch.runs:
-            keyspace.db = run.db
-            for args in run.commands:
-                if read is not None:
-                    read = _run_reads(read, reads, len(replies))
-                    keyspace.db = run.db
-                    keyspace.clock_ms = keyspace.now_ms
-                    keyspace.is_applying = True
-                replies.append(self._apply_command(args))
-        if read is not None:
-            _run_reads(read, reads, len(replies))
-        keyspace.is_applying = False
+            first = 0
+            run_first = len(replies)
+            while reads and reads[0].after < run_first + len(run.commands):
+                end = reads[0].after - run_first
+                self._apply_commands(run.db, run.commands[first:end], replies)
+                first = end
+                reads.popleft().run()
+            self._apply_commands(run.db, run.commands[first:] if first else run.commands, replies)
+        for read in reads:
+            read.run()
+        self.keyspace.is_applying = False
         return replies
 
     def apply_empty(self, entry_id: EntryId) -> None:
@@ -171,31 +170,40 @@ class Machine:
         applied = self._applied
         assert entry_id.index == applied.index + 1, f"entry {entry_id.index} applied after {applied.index}"
         self._applied = AppliedState(entry_id.index, entry_id.term, time_ms, applied.membership)
-        keyspace = self.keyspace
-        keyspace.now_ms = keyspace.clock_ms = time_ms
-        keyspace.version = entry_id.index
-        keyspace.is_applying = True
+        self.keyspace.begin_entry(version=entry_id.index, time_ms=time_ms)
 
-    def _apply_command(self, args: list[bytes]) -> Reply:
+    def _apply_commands(self, db: int, commands: list[list[bytes]], replies: list[Reply]) -> None:
+        """Apply commands of one database, with no read in between, and append their replies."""
         keyspace = self.keyspace
-        keyspace.rows.savepoint()
-        try:
-            spec = self._resolve(args)
-            if spec.route is not WRITE:
-                return Error(f"ERR '{spec.name.decode()}' is no write command")
-            return spec.handler(keyspace, args)  # type: ignore[return-value]  # a write's reply is a plain one
-        except WrongType:
-            keyspace.rollback()
-            return WRONG_TYPE
-        except CommandRefused as refused:
-            return refused.reply
-        except (MemoryError, RowStoreFailure):
-            raise
-        except Exception:
-            # The same on every replica, since it follows from the entry and the rows.
-            log.exception("command %r failed and was undone", args[:1])
-            keyspace.rollback()
-            return Error("ERR internal error, the command was undone")
+        keyspace.db = db
+        # A placed read may have run before.
+        keyspace.clock_ms = keyspace.now_ms
+        keyspace.is_applying = True
+        known = self._commands.known
+        savepoint = keyspace.rows.savepoint
+        append = replies.append
+        for args in commands:
+            before = savepoint()
+            try:
+                spec = known(args[0])
+                if spec is None or not spec.args_min <= len(args) <= spec.args_max:
+                    spec = self._commands.resolve(args)
+                if spec.route is WRITE:
+                    append(spec.handler(keyspace, args))  # type: ignore[arg-type]  # a write's reply is a plain one
+                else:
+                    append(Error(f"ERR '{spec.name.decode()}' is no write command"))
+            except WrongType:
+                keyspace.rollback(before)
+                append(WRONG_TYPE)
+            except CommandRefused as refused:
+                append(refused.reply)
+            except (MemoryError, RowStoreFailure):
+                raise
+            except Exception:
+                # The same on every replica, since it follows from the entry and the rows.
+                log.exception("command %r failed and was undone", args[:1])
+                keyspace.rollback(before)
+                append(Error("ERR internal error, the command was undone"))
 
     # -- expiry -----------------------------------------------------------------------------
 
@@ -208,12 +216,7 @@ class Machine:
 
     def read(self, spec: CommandSpec, args: list[bytes], *, db: int, clock_ms: int) -> Reply | Sliced:
         """Run a READ command on what is applied. Raises ReadsDueKey."""
-        assert spec.route is READ, f"{spec.name!r} is no read"
-        keyspace = self.keyspace
-        keyspace.db = db
-        keyspace.is_applying = False
-        keyspace.now_ms = self.log_time_ms
-        keyspace.clock_ms = max(clock_ms, self.log_time_ms)
+        keyspace = self._begin_read(spec, db, clock_ms)
         try:
             return spec.handler(keyspace, args)  # type: ignore[return-value]  # a read awaits nothing
         except WrongType:
@@ -223,6 +226,29 @@ class Machine:
         except Exception:
             log.exception("command %r failed", args[:1])
             return Error("ERR internal error")
+
+    def _begin_read(self, spec: CommandSpec, db: int, clock_ms: int) -> Keyspace:
+        assert spec.route is READ, f"{spec.name!r} is no read"
+        keyspace = self.keyspace
+        keyspace.db = db
+        keyspace.is_applying = False
+        keyspace.now_ms = self.log_time_ms
+        keyspace.clock_ms = max(clock_ms, self.log_time_ms)
+        return keyspace
+
+    def read_alike(
+        self, spec: CommandSpec, requests: list[list[bytes]], *, db: int, clock_ms: int
+    ) -> list[Reply] | None:
+        """Run READ requests of one command; None: one of them is to be run by itself, with `read`."""
+        keyspace = self._begin_read(spec, db, clock_ms)
+        handler = spec.handler
+        try:
+            replies = [handler(keyspace, args) for args in requests]
+        except (MemoryError, RowStoreFailure):
+            raise
+        except Exception:  # noqa: BLE001 - `read` will meet it again, and tell what it means
+            return None
+        return None if Sliced in map(type, replies) else replies  # type: ignore[return-value]  # a read awaits nothing
 
     def count_keys_in_slot(self, slot: int) -> Sliced:
         """The number of live keys in a slot."""
@@ -239,15 +265,6 @@ class Machine:
     def digest(self) -> Sliced:
         """[digest of all rows in hex, the applied index at which it holds]; equal rows, equal digest."""
         return Sliced(_digest(self.keyspace.rows.scan(DATA_FIRST, DATA_END), self.applied_index))
-
-
-def _run_reads(read: PlacedRead, reads: Iterator[PlacedRead], done: int) -> PlacedRead | None:
-    """Run the reads whose place is behind the first `done` commands; give the next one."""
-    following: PlacedRead | None = read
-    while following is not None and following.after <= done:
-        following.run()
-        following = next(reads, None)
-    return following
 
 
 def _count(found: Iterator[tuple[bytes, int]]) -> Generator[None, None, Reply]:

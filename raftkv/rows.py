@@ -180,37 +180,55 @@ _ABSENT: Final = _Absent()
 
 
 @dataclass(slots=True)
-class _Replaced:
-    """What the overlay was before a range was deleted; never changed since."""
+class _RangeDelete:
+    """Stands beside its first row key where other changes have a value."""
 
-    puts: dict[bytes, bytes | None]
-    ranges: list[tuple[bytes, bytes]]
+    end: bytes
 
 
 class PendingRows:
     """The store's rows with the changes that are not written yet on top; undoes one command.
 
-    Invariant: what is read here is what will be read from the store once `write` succeeded.
+    Changes are only noted, in their order: most rows are never looked at before they are written, so an
+    overlay to look into is made of them when somebody reads.
+
+    Invariants: what is read here is what will be read from the store once `write` succeeded. `_puts` and
+    `_ranges` are the first `_folded` of `_changes`.
     """
 
-    __slots__ = ("_journal", "_puts", "_ranges", "_sorted_keys", "_store", "savepoint")
+    __slots__ = (
+        "_changes",
+        "_folded",
+        "_has_range_deletes",
+        "_puts",
+        "_ranges",
+        "_sorted_keys",
+        "_store",
+        "change",
+        "savepoint",
+    )
 
     def __init__(self, store: RowStore) -> None:
         self._store = store
+        self._changes: list[tuple[bytes, bytes | _RangeDelete | None]] = []
+        #: Put or (None) delete one row. This and `savepoint` are bound methods of the list's own, since
+        #: they are called for every command: a third of the cost of a method around them.
+        self.change: Callable[[tuple[bytes, bytes | None]], None] = self._changes.append
+        #: Begin a command: what it gives, `rollback` takes.
+        self.savepoint: Callable[[], int] = self._changes.__len__
+        self._folded = 0
+        #: Among the changes that are not folded yet.
+        self._has_range_deletes = False
         self._puts: dict[bytes, bytes | None] = {}
-        #: Deleted before `_puts` are put. Replaced, never changed.
+        #: Deleted before `_puts` are put.
         self._ranges: list[tuple[bytes, bytes]] = []
-        #: What stood in `_puts` before each change since the savepoint.
-        self._journal: list[tuple[bytes, bytes | _Absent | _Replaced | None]] = []
-        #: Begin a command: `rollback` comes back to here. A bound method of the list's own, since it
-        #: is called for every command: half the cost of a method around it.
-        self.savepoint: Callable[[], None] = self._journal.clear
         #: The keys of `_puts` in order. Invariant: they are all of them when there are as many, for a
         #: key leaves `_puts` only where this is emptied.
         self._sorted_keys: list[bytes] = []
 
     def get(self, row_key: bytes) -> bytes | None:
         """One row's value."""
+        self._fold()
         found = self._puts.get(row_key, _ABSENT)
         if found is not _ABSENT:
             return found  # type: ignore[return-value]  # the sentinel was ruled out
@@ -220,15 +238,11 @@ class PendingRows:
 
     def put(self, row_key: bytes, value: bytes) -> None:
         """Set one row."""
-        puts = self._puts
-        self._journal.append((row_key, puts.get(row_key, _ABSENT)))
-        puts[row_key] = value
+        self.change((row_key, value))
 
     def delete(self, row_key: bytes) -> None:
         """Delete one row, there or not."""
-        puts = self._puts
-        self._journal.append((row_key, puts.get(row_key, _ABSENT)))
-        puts[row_key] = None
+        self.change((row_key, None))
 
     def delete_range(self, first: bytes, end: bytes) -> None:
         """Delete the rows of [first, end)."""
@@ -241,14 +255,12 @@ class PendingRows:
             for row_key in doomed:
                 self.delete(row_key)
             return
-        self._journal.append((first, _Replaced(self._puts, self._ranges)))
-        self._puts = {key: value for key, value in self._puts.items() if not first <= key < end}
-        if (first, end) not in self._ranges:
-            self._ranges = [*self._ranges, (first, end)]
-        self._sorted_keys = []
+        self._changes.append((first, _RangeDelete(end)))
+        self._has_range_deletes = True
 
     def scan(self, first: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """The rows of [first, end) as they are at the moment of this call."""
+        self._fold()
         stored = self._store.scan(first, end)
         if not self._puts and not self._ranges:
             return stored
@@ -263,31 +275,54 @@ class PendingRows:
         end_position = len(keys) if end is None else bisect_left(keys, end)
         return [(key, puts[key]) for key in keys[bisect_left(keys, first) : end_position]]
 
-    def rollback(self) -> list[bytes]:
-        """Take back every change since the savepoint; give the keys of the rows that were changed.
+    def rollback(self, savepoint: int) -> list[bytes]:
+        """Take back every change since `savepoint`; give the keys of the rows that were changed.
 
         Of a deleted range that is its first row key, whether there is such a row or not.
         """
-        journal = self._journal
-        undone = [row_key for row_key, _ in journal]
-        for row_key, before in reversed(journal):
-            if isinstance(before, _Absent):
-                del self._puts[row_key]
-            elif isinstance(before, _Replaced):
-                self._puts, self._ranges = before.puts, before.ranges
-            else:
-                self._puts[row_key] = before
-        journal.clear()
-        self._sorted_keys = []
+        undone = [row_key for row_key, _ in self._changes[savepoint:]]
+        del self._changes[savepoint:]
+        if self._folded > savepoint:
+            self._forget_folded()
+            self._has_range_deletes = any(type(change) is _RangeDelete for _, change in self._changes)
         return undone
 
     def write(self, applied: AppliedState) -> None:
         """Store all changes together with `applied`. Raises `WriteStalled`: everything stays as it is."""
+        self._fold()
         self._store.write(self._puts, self._ranges, applied)
+        self._changes.clear()
+        self._forget_folded()
+
+    def _fold(self) -> None:
+        """Bring the overlay up to date."""
+        changes = self._changes
+        if self._folded == len(changes):
+            return
+        new = changes[self._folded :]
+        if self._has_range_deletes:
+            for row_key, change in new:
+                self._fold_one(row_key, change)
+            self._has_range_deletes = False
+        else:
+            self._puts.update(new)  # type: ignore[arg-type]  # there are puts and deletes alone
+        self._folded = len(changes)
+
+    def _fold_one(self, row_key: bytes, change: bytes | _RangeDelete | None) -> None:
+        if not isinstance(change, _RangeDelete):
+            self._puts[row_key] = change
+            return
+        doomed = row_key, change.end
+        self._puts = {key: value for key, value in self._puts.items() if not row_key <= key < change.end}
+        if doomed not in self._ranges:
+            self._ranges.append(doomed)
+        self._sorted_keys = []
+
+    def _forget_folded(self) -> None:
         self._puts = {}
         self._ranges = []
-        self._journal.clear()
         self._sorted_keys = []
+        self._folded = 0
 
 
 def _is_covered(row_key: bytes, ranges: Sequence[tuple[bytes, bytes]]) -> bool:

@@ -32,6 +32,7 @@ mistake.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -195,8 +196,16 @@ class CommandSpec:
     tips: tuple[str, ...] = ()
     #: Of a container: by the second word, lower case.
     subcommands: Mapping[bytes, CommandSpec] = field(default_factory=lambda: _NO_SUBCOMMANDS)
+    #: What `arity` means, as [least, most] arguments, names included.
+    args_min: int = field(init=False)
+    args_max: int = field(init=False)
+    #: Every request names exactly one key.
+    has_one_key: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "args_min", abs(self.arity))
+        object.__setattr__(self, "args_max", self.arity if self.arity > 0 else sys.maxsize)
+        object.__setattr__(self, "has_one_key", 0 < self.keys.first == self.keys.last)
         assert self.name == self.name.lower(), f"{self.name!r} is not in lower case"
         assert self.arity != 0, f"{self.name!r} takes no name"
         assert self.flags <= FLAGS, f"{self.name!r} has unknown flags {set(self.flags - FLAGS)}"
@@ -209,7 +218,7 @@ class CommandSpec:
 
     def accepts(self, args_count: int) -> bool:
         """Whether a request of that many arguments, name included, has the right arity."""
-        return args_count == self.arity or (self.arity < 0 and args_count >= -self.arity)
+        return self.args_min <= args_count <= self.args_max
 
 
 class CommandRefused(Exception):
@@ -260,7 +269,7 @@ class CommandTable:
     Invariant: `_spellings` holds every name in lower case, and at most `SPELLINGS_MAX` others.
     """
 
-    __slots__ = ("_commands", "_find", "_spellings")
+    __slots__ = ("_commands", "_plain", "_spellings", "known")
 
     def __init__(self, commands: Iterable[CommandSpec]) -> None:
         self._commands: dict[bytes, CommandSpec] = {}
@@ -268,7 +277,11 @@ class CommandTable:
             assert spec.name not in self._commands, f"two rows of the command table are called {spec.name!r}"
             self._commands[spec.name] = spec
         self._spellings = dict(self._commands)
-        self._find = self._spellings.get
+        #: Those of `_spellings` that have no sub-commands.
+        self._plain = {name: spec for name, spec in self._commands.items() if not spec.subcommands}
+        #: A command without sub-commands by a spelling that was met before; None says nothing. The dict's
+        #: own `get`, for those who look up every request: a third of what `resolve` costs.
+        self.known: Callable[[bytes], CommandSpec | None] = self._plain.get
 
     def __iter__(self) -> Iterator[CommandSpec]:
         return iter(self._commands.values())
@@ -278,11 +291,13 @@ class CommandTable:
 
     def lookup(self, name: bytes) -> CommandSpec | None:
         """The command (not sub-command) called `name`, in any case."""
-        spec = self._find(name)
+        spec = self._spellings.get(name)
         if spec is None:
             spec = self._commands.get(name.lower())
             if spec is not None and len(self._spellings) < SPELLINGS_MAX + len(self._commands):
                 self._spellings[name] = spec
+                if not spec.subcommands:
+                    self._plain[name] = spec
         return spec
 
     def resolve(self, args: list[bytes]) -> CommandSpec:
@@ -290,7 +305,7 @@ class CommandTable:
 
         Raises UnknownCommand, UnknownSubcommand, WrongArity: their `reply` is Redis's text.
         """
-        spec = self._find(args[0]) or self.lookup(args[0])
+        spec = self.known(args[0]) or self.lookup(args[0])
         if spec is None:
             raise UnknownCommand(args)
         args_count = len(args)
@@ -298,8 +313,7 @@ class CommandTable:
             container, spec = spec, spec.subcommands.get(args[1].lower())
             if spec is None:
                 raise UnknownSubcommand([container.name, args[1]])
-        arity = spec.arity
-        if args_count != arity and (arity > 0 or args_count < -arity):
+        if not spec.args_min <= args_count <= spec.args_max:
             raise WrongArity(spec)
         return spec
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from raftkv.commands import build_table
 from raftkv.commands.table import (
     LOCAL,
     SPELLINGS_MAX,
@@ -55,6 +56,17 @@ def test_a_command_is_found_in_any_spelling() -> None:
     assert TABLE.lookup(b"gett") is None
 
 
+def test_known_is_a_command_that_no_second_word_changes() -> None:
+    """Contract of `known`: spellings met before, and never a container, whose sub-command is what counts."""
+    table = build_table()
+    assert table.known(b"get") is table.lookup(b"get")
+    assert table.known(b"GeT") is None
+    assert table.lookup(b"GeT") is table.known(b"GeT")
+    assert table.lookup(b"CLIENT") is not None
+    assert table.known(b"client") is None
+    assert table.known(b"CLIENT") is None
+
+
 def test_remembered_spellings_are_bounded() -> None:
     """House style: every cache has a limit."""
     name = b"abcdefghijklmnop"
@@ -65,6 +77,7 @@ def test_remembered_spellings_are_bounded() -> None:
         assert spec is not None
         assert table.resolve([spelling]) is spec
     assert len(table._spellings) == SPELLINGS_MAX + 1
+    assert len(table._plain) == SPELLINGS_MAX + 1
 
 
 def test_two_commands_of_one_name_are_a_bug() -> None:

@@ -262,6 +262,20 @@ def test_read_of_a_key_due_by_the_clock_alone_waits_for_the_log() -> None:
     assert replica.read(b"KEYS", b"*") == []
 
 
+def test_reads_that_are_alike_give_what_each_of_them_gives() -> None:
+    """Contract of `read_alike`: the replies of `read`, or None when one of them is to be run by itself."""
+    replica = Replica()
+    replica.write(b"SET", b"k", b"v", b"PXAT", b"100", time_ms=50)
+    replica.write(b"SET", b"l", b"w", time_ms=50)
+    requests = [[b"GET", key] for key in (b"l", b"k", b"x", b"l")]
+    get = replica.commands.resolve(requests[0])
+    assert replica.machine.read_alike(get, requests, db=0, clock_ms=99) == [b"w", b"v", None, b"w"]
+    assert replica.machine.read_alike(get, requests, db=1, clock_ms=99) == [None] * 4
+    assert replica.machine.read_alike(get, requests, db=0, clock_ms=100) is None, "k is due by the clock"
+    keys = replica.commands.resolve([b"KEYS", b"*"])
+    assert replica.machine.read_alike(keys, [[b"KEYS", b"*"]], db=0, clock_ms=99) is None, "it is long"
+
+
 def test_reads_change_no_rows() -> None:
     """Replicas don't serve the same reads: what those left behind would tell replicas apart."""
     replica = Replica()

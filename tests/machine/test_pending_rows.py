@@ -25,7 +25,7 @@ class AnyOrderOfChanges(RuleBasedStateMachine):
         self.pending = PendingRows(self.store)
         self.model: dict[bytes, bytes] = {}
         self.saved: dict[bytes, bytes] = {}
-        self.index = 0
+        self.savepoint_given = 0
 
     @rule(row_key=ROW_KEYS, value=st.binary(max_size=2))
     def put(self, row_key: bytes, value: bytes) -> None:
@@ -58,13 +58,13 @@ class AnyOrderOfChanges(RuleBasedStateMachine):
     @rule()
     def savepoint(self) -> None:
         """A command begins."""
-        self.pending.savepoint()
+        self.savepoint_given = self.pending.savepoint()
         self.saved = dict(self.model)
 
     @rule()
     def rollback(self) -> None:
         """A command fails."""
-        self.pending.rollback()
+        self.pending.rollback(self.savepoint_given)
         self.model = dict(self.saved)
 
     @rule()
@@ -82,7 +82,7 @@ class AnyOrderOfChanges(RuleBasedStateMachine):
         """A commit between two commands."""
         self.pending.write(APPLIED)
         assert self.store.rows == self.model
-        self.pending.savepoint()
+        self.savepoint_given = self.pending.savepoint()
         self.saved = dict(self.model)
 
     @rule(row_key=ROW_KEYS)
@@ -160,9 +160,9 @@ def test_rollback_names_the_rows_that_it_took_back() -> None:
     """The keyspace forgets what it cached of them."""
     _, pending = pending_over(2)
     pending.put(b"\x01kept", b"v")
-    pending.savepoint()
+    savepoint = pending.savepoint()
     pending.put(b"\x0100000", b"changed")
     pending.delete(b"\x0100001")
-    assert sorted(pending.rollback()) == [b"\x0100000", b"\x0100001"]
-    assert pending.rollback() == []
+    assert sorted(pending.rollback(savepoint)) == [b"\x0100000", b"\x0100001"]
+    assert pending.rollback(savepoint) == []
     assert pending.get(b"\x01kept") == b"v"
