@@ -7,14 +7,15 @@ administrator sets it.
 from __future__ import annotations
 
 import time
+from functools import partial
 
 
 class Clock:
     """This machine's clocks."""
 
-    def now_ns(self) -> int:
-        """Nanoseconds since boot, sleep included; never goes back."""
-        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    #: Nanoseconds since boot, sleep included; never goes back. Not a method: it is asked several times per
+    #: request, and a frame of Python is two thirds of what one would cost.
+    now_ns = staticmethod(partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME))
 
     def wall_ms(self) -> int:
         """Milliseconds since the epoch; may jump either way."""

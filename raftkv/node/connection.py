@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from raftkv.commands.session import Session
-from raftkv.commands.table import LOCAL, READ, WRITE, Awaited, CommandRefused, CommandSpec, Sliced, keys_of
+from raftkv.commands.table import LOCAL, READ, WRITE, Awaited, CommandRefused, CommandSpec, Sliced
 from raftkv.config import join_address
 from raftkv.keyspace import ReadsDueKey
 from raftkv.node.holds import HeldRead, Hold
@@ -32,18 +32,11 @@ from raftkv.node.refusals import (
     TOO_MANY_CLIENTS,
     UNKNOWN,
 )
-from raftkv.node.requests import crosses_slots, size_of
+from raftkv.node.requests import common_command, crosses_slots, first_slot_of, size_of
 from raftkv.raft import ProposalDropped
 from raftkv.resp.parser import ProtocolError, RequestParser
 from raftkv.resp.pipeline import ReplyPipeline
-from raftkv.resp.replies import (
-    CROSS_SLOT,
-    Error,
-    Reply,
-    encode_many,
-    moved,
-)
-from raftkv.slots import slot_of
+from raftkv.resp.replies import CROSS_SLOT, Error, Reply, encode_many, moved
 
 if TYPE_CHECKING:
     from raftkv.node.clients import Clients
@@ -69,7 +62,7 @@ class Connection(asyncio.Protocol):
         self.session = Session(client_id, clients.node)
         self._clients = clients
         self._group = clients.group
-        self._resolve = clients.table.resolve
+        self._resolve, self._known = clients.table.resolve, clients.table.known
         self._now_ns = clients.clock.now_ns
         self._count_error = clients.count_error
         self._parser = RequestParser(limits=clients.parser_limits)
@@ -86,8 +79,7 @@ class Connection(asyncio.Protocol):
         #: When the request at the head of the backlog began to wait; None: it doesn't.
         self._waiting_since_ns: int | None = None
         #: See `_process_first`.
-        self._is_confirmed = False
-        self._is_impatient = False
+        self._is_confirmed = self._is_impatient = False
         self._own_batches = OwnBatches()
         self._awaited: Awaited | None = None
         self._is_reading_paused = False
@@ -125,14 +117,17 @@ class Connection(asyncio.Protocol):
         now_ns = self._now_ns()  # after the bytes were read: see Group.has_lease
         if self._garbage is not None or self.session.is_closing:
             return
-        try:
-            self._parser.feed(data)
-            self._backlog.extend(self._parser.drain())
-        except ProtocolError as garbage:
-            self._garbage = garbage
         self._active_ns = now_ns
         self.input_bytes += len(data)
-        if self._hold is None:
+        parser = self._parser
+        size_bytes = parser.buffered_bytes + len(data)
+        parser.feed(data)
+        requests = parser.drain()
+        self._garbage = parser.garbage
+        if self._hold is not None:
+            self._backlog.extend(requests)
+        elif self._garbage is not None or not self._carry_out_alike(requests, now_ns, size_bytes):
+            self._backlog.extend(requests)
             self._process(now_ns)
         if self.input_bytes > self._next_look_bytes:
             self._look_at_input()
@@ -193,11 +188,8 @@ class Connection(asyncio.Protocol):
         """The definite error that fits now: where to go, or why not."""
         leader = self._clients.other_leader()
         if leader is not None:
-            keys = keys_of(self._resolve(args), args)
-            return moved(slot_of(keys[0]) if keys else 0, leader.host, leader.port)
-        if self._group.is_leader:
-            return NOT_TAKEN
-        return NO_LEADER
+            return moved(first_slot_of(self._resolve(args), args), leader.host, leader.port)
+        return NOT_TAKEN if self._group.is_leader else NO_LEADER
 
     # -- carrying out -----------------------------------------------------------------------
 
@@ -206,6 +198,29 @@ class Connection(asyncio.Protocol):
         self._process_piece(now_ns)
         while self._backlog and self._hold is None and not self.session.is_closing:
             self._process_piece(now_ns)
+
+    def _carry_out_alike(self, requests: list[list[bytes]], now_ns: int, size_bytes: int) -> bool:
+        """Carry out what just came if it is one command over and over, with one key each; False: it isn't.
+
+        Most chunks are that. `size_bytes` is the most that they can take up.
+        """
+        if not requests or self._backlog or len(requests) > _PIECE_COUNT:
+            return False
+        if (spec := common_command(requests, self._known)) is None:
+            return False
+        if spec.route is WRITE and self._group.is_serving:
+            self._submit(requests, size_bytes)
+        else:
+            clock_ms = self._clock_if_readable(now_ns) if spec.route is READ else 0
+            machine, db = self._group.machine, self.session.db
+            replies = machine.read_alike(spec, requests, db=db, clock_ms=clock_ms) if clock_ms else None
+            if replies is None:
+                return False
+            self._answers += replies
+            self._send()
+        self.commands_count += len(requests)
+        self.session.last_command = spec.name
+        return True
 
     def _process_piece(self, now_ns: int) -> None:
         """Carry out the first requests of the backlog, and send their replies as far as they are known.
@@ -226,21 +241,16 @@ class Connection(asyncio.Protocol):
             try:
                 spec = resolve(args)
             except CommandRefused as refused:
-                self._submit(writes)
+                self._submit(writes, size_of(writes))
                 writes = []
                 self._answer(refused.reply)
                 continue
-            keys = spec.keys
-            if (
-                spec.route is WRITE
-                and is_serving
-                and (keys.first == keys.last or not crosses_slots(spec, args))
-            ):
+            if spec.route is WRITE and is_serving and (spec.has_one_key or not crosses_slots(spec, args)):
                 writes.append(args)
                 clock_ms = 0  # a read behind it goes another way
                 continue
             if writes:
-                self._submit(writes)
+                self._submit(writes, size_of(writes))
                 writes = []
             if spec.route is READ:
                 clock_ms = clock_ms or self._clock_if_readable(now_ns)
@@ -248,7 +258,7 @@ class Connection(asyncio.Protocol):
                     self._read_now(spec, args, clock_ms)
                     continue
             self._carry_out(spec, args, now_ns)
-        self._submit(writes)
+        self._submit(writes, size_of(writes))
         self.commands_count += waiting_count - len(backlog)
         if spec is not None:
             session.last_command = spec.name
@@ -290,7 +300,7 @@ class Connection(asyncio.Protocol):
         elif spec.route is READ:
             self._carry_out_read(spec, args, now_ns)
         elif self._group.is_serving:
-            self._submit([args])
+            self._submit([args], size_of([args]))
         else:
             self._redirect(args)
 
@@ -392,19 +402,24 @@ class Connection(asyncio.Protocol):
         else:
             self._wait(Hold.LEADER, args)
 
-    def _submit(self, writes: list[list[bytes]]) -> None:
-        """Hand write commands to the group, in as few pieces as the size of an entry allows."""
+    def _submit(self, writes: list[list[bytes]], size_bytes: int) -> None:
+        """Hand write commands to the group, in as few pieces as the size of an entry allows.
+
+        `size_bytes` is their size, or somewhat more.
+        """
         if not writes:
             return
         self._waiting_since_ns = None
-        size_bytes = size_of(writes)
-        if size_bytes > self._clients.config.batch_bytes_max and len(writes) > 1:
-            for args in writes:
-                self._submit([args])
-            return
-        if size_bytes > self._clients.config.command_bytes_max:
-            self._answer(TOO_LARGE)
-            return
+        config = self._clients.config
+        if size_bytes > config.batch_bytes_max:
+            if len(writes) > 1:
+                for args in writes:
+                    self._submit([args], size_of([args]))
+                return
+            size_bytes = size_of(writes)
+            if size_bytes > config.command_bytes_max:
+                self._answer(TOO_LARGE)
+                return
         slot = self._reserve(len(writes))
         try:
             batch = self._group.submit(self, slot, db=self.session.db, commands=writes, size_bytes=size_bytes)

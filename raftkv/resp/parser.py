@@ -16,7 +16,6 @@ belongs to an unfinished one; after the first error nothing more is read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import countOf
 from typing import Any, Final
@@ -94,13 +93,13 @@ class RequestParser:
         "_args",
         "_args_bytes",
         "_args_missing",
-        "_garbage",
         "_limits",
         "_pieces",
         "_pieces_bytes",
         "_reader",
         "_requests",
         "_wanted_bytes",
+        "garbage",
     )
 
     def __init__(self, *, limits: Limits) -> None:
@@ -108,8 +107,8 @@ class RequestParser:
         self._reader = hiredis.Reader(notEnoughData=_NOT_ENOUGH)
         #: Complete, not yet drained.
         self._requests: list[list[bytes]] = []
-        #: What ended the reading.
-        self._garbage: ProtocolError | None = None
+        #: What ended the reading, behind the requests drained so far and those to be drained next.
+        self.garbage: ProtocolError | None = None
         #: Of an unfinished request: arguments read, their bytes, and how many are still to come.
         self._args: list[bytes] = []
         self._args_bytes = 0
@@ -129,7 +128,7 @@ class RequestParser:
         if self._pieces or self._args_missing:
             self._read_exactly(data)
             return
-        if self._garbage is not None or not data:
+        if self.garbage is not None or not data:
             return
         if len(data) < _SMALL_BYTES and data.find(b"*", 1) < 0:
             args = _only_request(data)
@@ -139,19 +138,10 @@ class RequestParser:
         if data[0] != _STAR or _is_one_for_the_exact_reader(data) or not self._read_fast(data):
             self._read_exactly(data)
 
-    def drain(self) -> Iterable[list[bytes]]:
-        """The requests that are complete, each at least a name, each once.
-
-        After garbage the last of them is followed by ProtocolError, raised from the iteration: so
-        `backlog.extend(parser.drain())` has them all, then raises.
-        """
+    def drain(self) -> list[list[bytes]]:
+        """The requests that are complete, each at least a name, each once."""
         requests, self._requests = self._requests, []
-        return requests if self._garbage is None else self._end_with(requests, self._garbage)
-
-    @staticmethod
-    def _end_with(requests: list[list[bytes]], garbage: ProtocolError) -> Iterator[list[bytes]]:
-        yield from requests
-        raise garbage
+        return requests
 
     # -- hiredis ----------------------------------------------------------------------------
 
@@ -198,7 +188,7 @@ class RequestParser:
         try:
             rest = buffer[self._read_buffer(buffer) :]
         except ProtocolError as garbage:
-            self._garbage = garbage
+            self.garbage = garbage
             self._args, self._args_bytes, self._args_missing = [], 0, 0
             rest = b""
         self._pieces = [rest] if rest else []
