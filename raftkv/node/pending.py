@@ -186,6 +186,8 @@ class Gatherer:
         self._batches: deque[PendingBatch] = deque()
         #: Bytes of commands gathered and not yet proposed.
         self.size_bytes = 0
+        #: How often something was added, ever.
+        self.added_count = 0
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -212,6 +214,7 @@ class Gatherer:
         batch.add(sink, first_slot, db, commands)
         batch.size_bytes += size_bytes
         self.size_bytes += size_bytes
+        self.added_count += 1
         return batch
 
     def pop(self) -> PendingBatch:

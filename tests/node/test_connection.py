@@ -40,7 +40,7 @@ def test_a_read_reflects_the_own_write_before_it_whatever_stands_between(between
 
 def test_a_read_reflects_an_older_write_that_is_pending_when_a_newer_one_is_refused() -> None:
     """DESIGN.md, Clients: order, where a leadership transfer lets the newest batch fail first."""
-    cluster = three_nodes()
+    cluster = three_nodes(gather_ms=0.0)
     client = cluster[1].connect()
     client.send("SET a old")
     cluster.settle()

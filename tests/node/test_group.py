@@ -53,6 +53,35 @@ def test_commands_gather_while_a_batch_is_in_flight() -> None:
         node.cluster.run(1)
 
 
+def test_a_batch_waits_for_the_company_of_clients_who_were_just_answered() -> None:
+    """Who was answered speaks again: as long as turns bring commands, those become one entry."""
+    node = single_node()
+    clients = [node.connect() for _ in range(10)]
+    last_index = node.core.last_index
+    for client in clients:
+        client.send("INCR a")
+        node.loop.run_once()
+        assert node.core.last_index == last_index
+    node.loop.run_once()
+    assert node.core.last_index == last_index + 1
+    node.cluster.settle()
+    assert [client.take() for client in clients] == [b":%d\r\n" % number for number in range(1, 11)]
+
+
+def test_a_batch_waits_for_company_no_longer_than_a_millisecond() -> None:
+    """However many turns bring more."""
+    node = single_node()
+    last_index = node.core.last_index
+    for _ in range(10):
+        node.connect().send("INCR a")
+        node.loop.run_once()
+        node.clock.ns += 100_000
+    assert node.core.last_index == last_index
+    node.connect().send("INCR a")
+    node.loop.run_once()
+    assert node.core.last_index == last_index + 1
+
+
 def test_no_more_batches_than_the_limit_are_in_flight() -> None:
     """batches_in_flight_max"""
     node = single_node(gather_ms=0.0, batches_in_flight_max=3)
@@ -111,7 +140,7 @@ def test_too_much_that_waits_is_refused() -> None:
 
 def test_a_follower_answers_no_copy_of_an_entry_before_its_disk_has_the_first() -> None:
     """RaftCore.ready: messages_after_persist of a Ready that writes nothing wait for what is written."""
-    cluster = three_nodes()
+    cluster = three_nodes(gather_ms=0.0)
     follower = cluster[2]
     follower.disk.is_slow = True
     cluster.is_held = True
@@ -213,7 +242,7 @@ def test_a_lost_expiry_does_not_stop_a_later_terms() -> None:
 
 def test_a_long_read_runs_in_slices_while_writes_go_on() -> None:
     """DESIGN.md: work over many rows runs in slices; its view is that of its beginning."""
-    node = single_node()
+    node = single_node(gather_ms=0.0)
     node.ask(*[f"SET {number} x" for number in range(3000)])
     node.set(slice_ms=0)
     reader, writer = node.connect(), node.connect()
