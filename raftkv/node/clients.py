@@ -59,7 +59,7 @@ class Traffic:
         """Add one connection's."""
         self.commands_count += connection.commands_count
         self.input_bytes += connection.input_bytes
-        self.output_bytes += connection.output_bytes
+        self.output_bytes += connection.replies.output_bytes
 
 
 class Clients:

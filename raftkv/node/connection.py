@@ -32,11 +32,11 @@ from raftkv.node.refusals import (
     TOO_MANY_CLIENTS,
     UNKNOWN,
 )
-from raftkv.node.requests import common_command, crosses_slots, first_slot_of, size_of
+from raftkv.node.reply_stream import ReplyStream
+from raftkv.node.requests import RequestsAlike, common_command, crosses_slots, first_slot_of, size_of
 from raftkv.raft import ProposalDropped
 from raftkv.resp.parser import ProtocolError, RequestParser
-from raftkv.resp.pipeline import ReplyPipeline
-from raftkv.resp.replies import CROSS_SLOT, Error, Reply, encode_many, moved
+from raftkv.resp.replies import CROSS_SLOT, Error, Reply, moved
 
 if TYPE_CHECKING:
     from raftkv.node.clients import Clients
@@ -64,15 +64,14 @@ class Connection(asyncio.Protocol):
         self._group = clients.group
         self._resolve, self._known = clients.table.resolve, clients.table.known
         self._now_ns = clients.clock.now_ns
-        self._count_error = clients.count_error
         self._parser = RequestParser(limits=clients.parser_limits)
-        self._pipeline = ReplyPipeline()
+        self.replies = ReplyStream(self.session, clients.count_error)
         self._transport: asyncio.Transport | None = None
         self._backlog: deque[list[bytes]] = deque()
         #: What made the rest of the incoming bytes meaningless.
         self._garbage: ProtocolError | None = None
-        #: Replies that are next in order, not yet encoded.
-        self._answers: list[Reply] = []
+        #: Reads that run at the end of the group's turn; what came behind them waits in the backlog.
+        self._queued: RequestsAlike | None = None
         self._hold: Hold | None = None
         #: Counts holds, so that the end of an earlier one is told from that of the present one.
         self._hold_number = 0
@@ -82,8 +81,7 @@ class Connection(asyncio.Protocol):
         self._is_confirmed = self._is_impatient = False
         self._own_batches = OwnBatches()
         self._awaited: Awaited | None = None
-        self._is_reading_paused = False
-        self._is_slow = False
+        self._is_reading_paused = self._is_slow = False
         #: The client has ended its side: it sends nothing more, but takes what it is owed.
         self._has_ended = False
         #: See `_look_at_input`.
@@ -91,7 +89,6 @@ class Connection(asyncio.Protocol):
         self._active_ns = self._now_ns()
         #: Since the connection was made.
         self.input_bytes = 0
-        self.output_bytes = 0
         self.commands_count = 0
 
     # -- the socket -------------------------------------------------------------------------
@@ -124,9 +121,9 @@ class Connection(asyncio.Protocol):
         parser.feed(data)
         requests = parser.drain()
         self._garbage = parser.garbage
-        if self._hold is not None:
+        if self._hold is not None or self._queued is not None:
             self._backlog.extend(requests)
-        elif self._garbage is not None or not self._carry_out_alike(requests, now_ns, size_bytes):
+        elif self._garbage is not None or not self._carry_out_alike(requests, size_bytes):
             self._backlog.extend(requests)
             self._process(now_ns)
         if self.input_bytes > self._next_look_bytes:
@@ -135,7 +132,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Keep the connection until its last reply has left, if there is one to come."""
         self._has_ended = True
-        return self._hold is not None or self._pipeline.pending > 0
+        return self._hold is not None or self._queued is not None or self.replies.pending > 0
 
     def pause_writing(self) -> None:
         self._is_slow = True
@@ -161,8 +158,8 @@ class Connection(asyncio.Protocol):
         """Take replies and send all that is next in order."""
         if self._transport is None:
             return
-        self._pipeline.fill_run(first_slot, encode_many(replies, self.session.protocol, self._count_error))
-        if self._hold is Hold.OWN_REPLIES and not self._pipeline.pending:
+        self.replies.settle(first_slot, replies)
+        if self._hold is Hold.OWN_REPLIES and not self.replies.pending:
             self._resume(self._hold_number)
         else:
             self._send()
@@ -199,7 +196,7 @@ class Connection(asyncio.Protocol):
         while self._backlog and self._hold is None and not self.session.is_closing:
             self._process_piece(now_ns)
 
-    def _carry_out_alike(self, requests: list[list[bytes]], now_ns: int, size_bytes: int) -> bool:
+    def _carry_out_alike(self, requests: list[list[bytes]], size_bytes: int) -> bool:
         """Carry out what just came if it is one command over and over, with one key each; False: it isn't.
 
         Most chunks are that. `size_bytes` is the most that they can take up.
@@ -210,17 +207,35 @@ class Connection(asyncio.Protocol):
             return False
         if spec.route is WRITE and self._group.is_serving:
             self._submit(requests, size_bytes)
+        elif spec.route is READ and not self.replies.pending:
+            self._queued = RequestsAlike(spec, requests)
+            self._group.queue_reads(self)
         else:
-            clock_ms = self._clock_if_readable(now_ns) if spec.route is READ else 0
-            machine, db = self._group.machine, self.session.db
-            replies = machine.read_alike(spec, requests, db=db, clock_ms=clock_ms) if clock_ms else None
-            if replies is None:
-                return False
-            self._answers += replies
-            self._send()
+            return False
         self.commands_count += len(requests)
         self.session.last_command = spec.name
         return True
+
+    def run_queued_reads(self, now_ns: int, clock_ms: int) -> None:
+        """Answer the reads that were queued, then go on with what came behind them; see `QueuedReader`."""
+        queued, self._queued = self._queued, None
+        assert queued is not None, "only who queued reads is called"
+        if self._transport is None:
+            return
+        replies = None
+        if clock_ms:
+            machine, db = self._group.machine, self.session.db
+            replies = machine.read_alike(queued.spec, queued.requests, db=db, clock_ms=clock_ms)
+        if replies is None:
+            self.commands_count -= len(queued.requests)
+            self._backlog.extendleft(reversed(queued.requests))
+        else:
+            self.replies.answer_all(replies)
+        if self._backlog or self._garbage is not None:
+            self._process(now_ns)
+            self._throttle()
+        else:
+            self._send()
 
     def _process_piece(self, now_ns: int) -> None:
         """Carry out the first requests of the backlog, and send their replies as far as they are known.
@@ -314,7 +329,7 @@ class Connection(asyncio.Protocol):
         behind = self._own_batches.newest_unsettled()
         if behind is not None:
             if has_lease:
-                slot = self._reserve(1)
+                slot = self.replies.reserve(1)
                 group.place_read(self, slot, behind=behind, spec=spec, args=args, db=self.session.db)
             else:
                 self._wait(Hold.OWN_REPLIES, args)
@@ -329,10 +344,7 @@ class Connection(asyncio.Protocol):
 
     def _clock_if_readable(self, now_ns: int) -> int:
         """The log clock's time if the state as it is may be read on behalf of this connection, else 0."""
-        group = self._group
-        if group.has_lease(now_ns) and group.is_caught_up and self._own_batches.newest_unsettled() is None:
-            return group.log_clock.now_ms()
-        return 0
+        return self._group.clock_if_readable(now_ns) if self._own_batches.newest_unsettled() is None else 0
 
     def _read_now(self, spec: CommandSpec, args: list[bytes], clock_ms: int) -> None:
         try:
@@ -347,12 +359,12 @@ class Connection(asyncio.Protocol):
 
     def _carry_out_local(self, spec: CommandSpec, args: list[bytes]) -> None:
         """Run a LOCAL command, once all before it have taken effect and their replies are encoded."""
-        if self._pipeline.pending:
+        if self.replies.pending:
             self._wait(Hold.OWN_REPLIES, args)
             return
         self.session.last_write_index = self._own_batches.settled_index()
         self.session.last_command = spec.name
-        self._flush_answers()  # HELLO changes the protocol for what comes after it
+        self.replies.encode_answers()  # HELLO changes the protocol for what comes after it
         try:
             outcome = spec.handler(self.session, args)
         except Exception:  # a defect, but this connection's alone
@@ -420,7 +432,7 @@ class Connection(asyncio.Protocol):
             if size_bytes > config.command_bytes_max:
                 self._answer(TOO_LARGE)
                 return
-        slot = self._reserve(len(writes))
+        slot = self.replies.reserve(len(writes))
         try:
             batch = self._group.submit(self, slot, db=self.session.db, commands=writes, size_bytes=size_bytes)
         except ProposalDropped:
@@ -500,28 +512,14 @@ class Connection(asyncio.Protocol):
     def _answer(self, reply: Reply) -> None:
         """Give the next request in order its reply."""
         self._waiting_since_ns = None
-        self._answers.append(reply)
-
-    def _flush_answers(self) -> None:
-        if self._answers:
-            answers, self._answers = self._answers, []
-            first = self._pipeline.reserve(len(answers))
-            self._pipeline.fill_run(first, encode_many(answers, self.session.protocol, self._count_error))
-
-    def _reserve(self, count: int) -> int:
-        """Slots for replies that come later."""
-        self._flush_answers()
-        return self._pipeline.reserve(count)
+        self.replies.answer(reply)
 
     def _send(self) -> None:
         """Write all replies that are next in order."""
-        self._flush_answers()
         transport = self._transport
         if transport is None:
             return
-        data = self._pipeline.take()
-        if data:
-            self.output_bytes += len(data)
+        if data := self.replies.take():
             transport.write(data)
             if (
                 self._is_slow
@@ -533,8 +531,8 @@ class Connection(asyncio.Protocol):
 
     def _maybe_close(self, transport: asyncio.Transport) -> None:
         """Close if no reply is to come."""
-        is_done = self.session.is_closing or (self._hold is None and not self._backlog)
-        if is_done and not self._pipeline.pending:
+        is_idle = self._hold is None and self._queued is None and not self._backlog
+        if (is_idle or self.session.is_closing) and not self.replies.pending:
             transport.close()
 
     def _refuse_garbage(self) -> None:
@@ -569,7 +567,7 @@ class Connection(asyncio.Protocol):
         session, clock, transport = self.session, self._clients.clock, self._transport
         session.active_ms = clock.wall_ms() - (clock.now_ns() - self._active_ns) // 1_000_000
         session.input_bytes = self._waiting_bytes()
-        session.output_bytes = self._pipeline.buffered_bytes
+        session.output_bytes = self.replies.buffered_bytes
         if transport is not None:
             session.output_bytes += transport.get_write_buffer_size()
             socket = transport.get_extra_info("socket")
@@ -581,7 +579,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        waiting = len(self._backlog) + self._pipeline.pending
+        waiting = len(self._backlog) + self.replies.pending
         is_full = self._is_slow or waiting > (
             _REQUESTS_MAX // 2 if self._is_reading_paused else _REQUESTS_MAX
         )

@@ -27,7 +27,7 @@ from raftkv.machine import Batch, Machine, PlacedRead, decode_batch, encode_batc
 from raftkv.node.clock import Clock, LogClock
 from raftkv.node.pace import Pace
 from raftkv.node.pending import Gatherer, Pending, PendingBatch, ReplySink, WaitingRead
-from raftkv.node.reads import Reader, ReadQueue
+from raftkv.node.reads import QueuedReader, Reader, ReadQueue
 from raftkv.node.slices import LongReads
 from raftkv.raft import (
     COMMAND,
@@ -176,6 +176,15 @@ class Group:
     def has_lease(self, now_ns: int) -> bool:
         """Whether reads may be answered here as of `now_ns`, sampled after their bytes were read."""
         return not self._is_stalled and self.core.lease_is_valid(now_ns)
+
+    def clock_if_readable(self, now_ns: int) -> int:
+        """The log clock's time if the state as it is may be read as of `now_ns`, else 0."""
+        return self.log_clock.now_ms() if self.has_lease(now_ns) and self.is_caught_up else 0
+
+    def queue_reads(self, reader: QueuedReader) -> None:
+        """Have reads run at the end of this turn; see `ReadQueue.queue`."""
+        self.reads.queue(reader)
+        self.wake()
 
     @property
     def commit_index(self) -> int:
@@ -334,6 +343,9 @@ class Group:
         self.reads.ask(self.clock.now_ns())
         self._advance()
         self._apply()
+        if self.reads.has_queued:
+            now_ns = self.clock.now_ns()
+            self.reads.run_queued(now_ns, self.clock_if_readable(now_ns))
         if self._long_reads:
             self._long_reads.run(self.config.slice_ms)
             self.wake()

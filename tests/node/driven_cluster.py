@@ -290,10 +290,10 @@ class Client:
         """Nothing of this connection waits for anything."""
         connection = self.connection
         return not (
-            connection._pipeline.pending
-            or connection._pipeline.buffered_bytes
+            connection.replies.pending
+            or connection.replies.buffered_bytes
             or connection._backlog
-            or connection._answers
+            or connection.replies._answers
             or connection._hold
         )
 

@@ -266,6 +266,55 @@ def test_too_many_requests_that_wait_stop_the_reading() -> None:
     assert not client.socket.is_paused
 
 
+def test_reads_of_a_turn_are_answered_at_its_end_and_what_follows_them_in_order() -> None:
+    """One connection's commands take effect in their order, however they are cut into chunks."""
+    node = single_node()
+    node.ask("SET a 1", "SET b x")
+    reader, other = node.connect(), node.connect()
+    reader.send("GET a")
+    other.send("GET b")
+    reader.send("SET a 2", "GET a", "PING")
+    reader.send("INCR b", "GET b")
+    assert (reader.take(), other.take()) == (b"", b"")
+    node.loop.run_once()
+    assert (reader.take(), other.take()) == (b"$1\r\n1\r\n", b"$1\r\nx\r\n")
+    node.cluster.settle()
+    assert reader.replies()[:3] == [b"OK", b"2", b"PONG"]
+    assert node.ask("GET a", "GET b") == [b"2", b"x"]
+
+
+def test_queued_reads_survive_what_comes_between() -> None:
+    """The client ends its side, sends garbage or is gone before the turn that answers."""
+    node = single_node()
+    node.ask("SET a 1")
+    ending, garbling, gone = node.connect(), node.connect(), node.connect()
+    for client in (ending, garbling, gone):
+        client.send("GET a")
+    ending.end()
+    garbling.send_bytes(b"*1\r\n$x\r\n")
+    gone.socket._lose()
+    node.cluster.settle()
+    assert ending.take() == b"$1\r\n1\r\n"
+    assert garbling.take() == b"$1\r\n1\r\n-ERR Protocol error: invalid bulk length\r\n"
+    assert ending.is_closed
+    assert garbling.is_closed
+
+
+def test_queued_reads_wait_for_a_leader_when_the_lease_has_run_out() -> None:
+    """What may not be read at the end of the turn goes the way of every other read."""
+    cluster = three_nodes()
+    cluster[1].ask("SET a 1")
+    client = cluster[1].connect()
+    cluster.isolate(1)
+    cluster[1].clock.ns += 10_000_000_000
+    client.send("GET a", "GET a")
+    cluster[1].loop.run_once()
+    assert client.take() == b""
+    cluster.heal()
+    cluster.run(3000)
+    assert len(client.replies()) == 2
+
+
 def test_a_slow_reader_is_read_no_further() -> None:
     """Backpressure: who doesn't take its replies isn't asked for more."""
     node = single_node()
@@ -273,6 +322,7 @@ def test_a_slow_reader_is_read_no_further() -> None:
     client = node.connect()
     client.socket.is_stuck = True
     client.send("GET a", "GET a")
+    node.cluster.settle()
     assert client.socket.is_paused
     client.socket.read_all()
     assert not client.socket.is_paused
@@ -288,8 +338,10 @@ def test_a_slow_reader_is_closed_at_its_limit() -> None:
     client.socket.is_stuck = True
     for _ in range(3):
         client.send("GET a")
+        node.loop.run_once()
     assert not client.is_closed
     client.send("GET a")
+    node.loop.run_once()
     assert client.is_closed
     node.cluster.settle()
     assert client.socket.is_lost

@@ -1,0 +1,72 @@
+"""One client's replies: values in, bytes out, in the order of its requests.
+
+Knows nothing of what requests mean, nor of when the connection is closed.
+
+Invariant: `_answers` are the replies of the newest requests, next in order behind all reserved slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from raftkv.commands.session import Session
+from raftkv.resp.pipeline import ReplyPipeline
+from raftkv.resp.replies import Error, Reply, encode_many
+
+
+class ReplyStream:
+    """The replies of one connection."""
+
+    __slots__ = ("_answers", "_count_error", "_pipeline", "_session", "output_bytes")
+
+    def __init__(self, session: Session, count_error: Callable[[Error], None]) -> None:
+        """`session` says which protocol the client speaks; `count_error` is told of error replies."""
+        self._session = session
+        self._count_error = count_error
+        self._pipeline = ReplyPipeline()
+        #: Not yet encoded.
+        self._answers: list[Reply] = []
+        #: Bytes taken so far.
+        self.output_bytes = 0
+
+    @property
+    def pending(self) -> int:
+        """Requests that were promised a reply and have none, and those behind them."""
+        return self._pipeline.pending
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of encoded replies that were not taken."""
+        return self._pipeline.buffered_bytes
+
+    def answer(self, reply: Reply) -> None:
+        """Give the next request its reply."""
+        self._answers.append(reply)
+
+    def answer_all(self, replies: list[Reply]) -> None:
+        """Give the next requests their replies."""
+        self._answers += replies
+
+    def reserve(self, count: int) -> int:
+        """Promise the next `count` requests replies that come later; give the first one's slot."""
+        self.encode_answers()
+        return self._pipeline.reserve(count)
+
+    def settle(self, first_slot: int, replies: Sequence[Reply]) -> None:
+        """Keep the promise for the slots from `first_slot` on."""
+        self._pipeline.fill_run(first_slot, encode_many(replies, self._session.protocol, self._count_error))
+
+    def encode_answers(self) -> None:
+        """Encode what was answered, in the protocol of this moment: HELLO changes it for what follows."""
+        if self._answers:
+            answers, self._answers = self._answers, []
+            first = self._pipeline.reserve(len(answers))
+            self.settle(first, answers)
+
+    def take(self) -> bytes | None:
+        """Everything that is next in order, as one piece; None: there is nothing."""
+        self.encode_answers()
+        data = self._pipeline.take()
+        if data:
+            self.output_bytes += len(data)
+        return data
