@@ -105,6 +105,16 @@ def up(
         typer.Option("--port", min=1, max=65535, metavar="PORT", help="Node 1's port; the others' follow."),
     ] = 7001,
     path: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Data directory.")] = Path("raftkv-data"),
+    standalone_port: Annotated[
+        int,
+        typer.Option(
+            "--standalone-port",
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="Node 1's port for clients that know no Redis Cluster; the others' follow. 0: none.",
+        ),
+    ] = 0,
     is_left_down: Annotated[bool, typer.Option("--no-restart", help="Leave a node down that died.")] = False,
     assignments: Annotated[
         list[str] | None,
@@ -117,7 +127,7 @@ def up(
     from raftkv.supervisor import UpRequest, run_up
 
     request = UpRequest(
-        shape=ClusterShape(nodes=nodes, port=port),
+        shape=ClusterShape(nodes=nodes, port=port, standalone_port=standalone_port),
         path=path,
         restart=not is_left_down,
         environ=os.environ,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from raftkv.config import PEER_PORT_OFFSET, SETTINGS, ConfigError, Member, config_from
@@ -29,11 +29,14 @@ DECIDED_KEYS = (
     "bind",
     "port",
     "peer_port",
+    "standalone_port",
     "announce_host",
     "announce_port",
     "announce_peer_port",
     "data_dir",
 )
+
+_DECIDED_HERE = "is decided by raftkv up from --nodes, --port, --standalone-port and --dir"
 
 _CLUSTER_FILE = "cluster.json"
 _UNFINISHED_FILE = "cluster.json.new"
@@ -47,16 +50,22 @@ class ClusterDirRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ClusterShape:
-    """What a cluster directory is bound to."""
+    """What a cluster directory is bound to, but for `standalone_port`, which may change."""
 
     #: From 1.
     nodes: int
     #: Node 1's port for clients; the others' follow. Peer ports are 10000 higher.
     port: int
+    #: Node 1's port for clients that know no cluster; the others' follow. 0: there are none.
+    standalone_port: int = field(default=0, compare=False)
 
     def members(self) -> tuple[Member, ...]:
         """Return the members, ordered by id."""
         return tuple(Member(node_id, HOST, self.port + node_id - 1) for node_id in range(1, self.nodes + 1))
+
+    def standalone_port_of(self, node_id: int) -> int:
+        """Return a node's port for clients that know no cluster; 0: it has none."""
+        return self.standalone_port + node_id - 1 if self.standalone_port else 0
 
     def __str__(self) -> str:
         last_port = self.port + self.nodes - 1
@@ -118,7 +127,7 @@ class ClusterDir:
         given = [each for each in SETTINGS if each.key in settings or each.environment_name in environ]
         for setting in given:
             if setting.key in DECIDED_KEYS:
-                raise ConfigError("is decided by raftkv up from --nodes, --port and --dir", key=setting.key)
+                raise ConfigError(_DECIDED_HERE, key=setting.key)
         texts: dict[int, str] = {}
         for node_id in range(1, self.shape.nodes + 1):
             table = node_table(self.shape, node_id, self.data_path(node_id).absolute())
@@ -165,6 +174,8 @@ def node_table(shape: ClusterShape, node_id: int, data_path: Path) -> dict[str, 
     port = shape.port + node_id - 1
     table: dict[str, object] = {"node_id": node_id, "bind": HOST, "port": port}
     table["peer_port"] = port + PEER_PORT_OFFSET
+    if shape.standalone_port:
+        table["standalone_port"] = shape.standalone_port_of(node_id)
     table["data_dir"] = str(data_path)
     table["members"] = members
     return table

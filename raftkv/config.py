@@ -92,6 +92,11 @@ class Config:
     )
     #: Port for clients, 1 to 65535.
     port: int = field(default=7001, metadata=_key(Integer(1, 65535), "port for clients", redis="port"))
+    #: A second port for clients, which find one single Redis there; 0: there is none.
+    standalone_port: int = field(
+        default=0,
+        metadata=_key(_ANY_PORT, "port for clients that know no Redis Cluster; 0: none"),
+    )
     #: Port for the other nodes. 0 in a source means port + 10000; never 0 afterwards.
     peer_port: int = field(
         default=0, metadata=_key(_ANY_PORT, "port for the other nodes; 0: port + 10000", redis="cluster-port")
@@ -386,6 +391,12 @@ def _read(setting: Setting, raw: object, *, source: str, is_text: bool) -> objec
 
 
 def _fill_ports(config: Config) -> None:
+    _fill_peer_port(config)
+    if config.standalone_port in (config.port, config.peer_port):
+        raise ConfigError("must be another than port and peer_port", key="standalone_port")
+
+
+def _fill_peer_port(config: Config) -> None:
     if config.peer_port:
         return
     peer_port = config.port + PEER_PORT_OFFSET

@@ -40,11 +40,23 @@ log = logging.getLogger(__name__)
 _ROWS_PER_STEP: Final = 256
 
 
+class Origin(msgspec.Struct, array_like=True):
+    """Which node's clients wait for a run, and which of the batches that it passed on the run is of."""
+
+    node_id: int
+    #: Tells runs of that node's process apart.
+    life: int
+    #: Place among the batches that it passed on in the entry's term, from 1.
+    number: int
+
+
 class Run(msgspec.Struct, array_like=True):
     """Consecutive commands of one database."""
 
     db: int
     commands: list[list[bytes]]
+    #: None: they came from the leader's own clients.
+    origin: Origin | None = None
 
 
 class Batch(msgspec.Struct, array_like=True):

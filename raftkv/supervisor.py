@@ -170,12 +170,25 @@ def refuse_impossible(shape: ClusterShape) -> None:
         raise ClusterDirRefused(
             f"{shape} can't be: peer ports are 10000 higher, and {highest} is no port. Choose a lower --port"
         )
+    highest = shape.standalone_port_of(shape.nodes)
+    if highest > 65535:
+        raise ClusterDirRefused(f"{highest} is no port. Choose a lower --standalone-port")
+    taken = {port for each in shape.members() for port in (each.port, each.peer_port)}
+    for node_id in range(1, shape.nodes + 1):
+        port = shape.standalone_port_of(node_id)
+        if port in taken:
+            raise ClusterDirRefused(
+                f"port {port} is to be of {shape} and of --standalone-port. Choose another of the two"
+            )
 
 
 def refuse_busy_ports(shape: ClusterShape) -> None:
     """Raise ClusterDirRefused if anything listens on a port that a node needs."""
     for member in shape.members():
-        for port, use in ((member.port, "clients"), (member.peer_port, "peers")):
+        uses = {member.port: "clients", member.peer_port: "peers"}
+        if shape.standalone_port:
+            uses[shape.standalone_port_of(member.node_id)] = "clients that know no cluster"
+        for port, use in uses.items():
             with socket.socket() as probe:
                 # As the node does, so that connections which are only closing don't count.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -201,8 +214,10 @@ def advice(directory: ClusterDir) -> str:
         f"{_command_name()} status --port {port}",
         f"{python} -c '{snippet}'",
     ]
+    if directory.shape.standalone_port:
+        commands.insert(1, f"redis-cli -p {directory.shape.standalone_port}")
     if importlib.util.find_spec("redis") is None:
-        commands.insert(2, f"{python} -m pip install --quiet redis")
+        commands.insert(-1, f"{python} -m pip install --quiet redis")
     last = "Stop with Ctrl-C; starting again goes on with the same data."
     return "\n".join(["", *(f"  {command}" for command in commands), "", f"  {last}", ""])
 

@@ -21,6 +21,7 @@ OTHER_VALUES = {
     "bind": "127.0.0.2",
     "port": "7100",
     "peer_port": "7101",
+    "standalone_port": "7101",
     "announce_host": "localhost",
     "announce_port": "7200",
     "announce_peer_port": "7201",

@@ -5,10 +5,21 @@ Knows no sockets: handlers change the Session, and the client shell acts on it.
 
 from __future__ import annotations
 
+from typing import Final
+
 from raftkv.commands.session import Session
 from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec
 from raftkv.resp.integers import parse_integer
-from raftkv.resp.replies import NOT_AN_INTEGER, OK, PONG, SYNTAX_ERROR, Error, Reply, Simple, printable
+from raftkv.resp.replies import (
+    NOT_AN_INTEGER,
+    OK,
+    PONG,
+    SYNTAX_ERROR,
+    Error,
+    Reply,
+    Simple,
+    printable,
+)
 
 #: The Redis whose replies these are; clients look at it to know what they may ask.
 REDIS_VERSION = "7.2.4"
@@ -23,6 +34,10 @@ _NO_PASSWORD_SET = Error(
 )
 _BAD_CLIENT_NAME = Error("ERR Client names cannot contain spaces, newlines or special characters.")
 _SELECT_IN_CLUSTER = Error("ERR SELECT is not allowed in cluster mode")
+_NO_SUCH_DATABASE = Error("ERR DB index is out of range")
+
+#: Databases of the standalone listener (redis databases).
+DATABASES_COUNT: Final = 16
 
 #: The only user there is; it has no password.
 _DEFAULT_USER = b"default"
@@ -88,8 +103,8 @@ def _greeting(session: Session) -> Reply:
         b"version": REDIS_VERSION.encode(),
         b"proto": session.protocol,
         b"id": session.client_id,
-        b"mode": b"cluster",
-        b"role": b"master" if session.node.status().is_leader else b"replica",
+        b"mode": b"standalone" if session.is_standalone else b"cluster",
+        b"role": b"master" if session.is_standalone or session.node.status().is_leader else b"replica",
         b"modules": [],
     }
 
@@ -103,12 +118,17 @@ def on_auth(_session: Session, args: list[bytes]) -> Reply:
     return OK if args[1] == _DEFAULT_USER else _WRONG_PASSWORD
 
 
-def on_select(_session: Session, args: list[bytes]) -> Reply:
-    """Choose the database: there is one (redis SELECT in cluster mode)."""
+def on_select(session: Session, args: list[bytes]) -> Reply:
+    """Choose the database: there is one for clients of a cluster (redis SELECT)."""
     db = parse_integer(args[1])
     if db is None or not -(1 << 31) <= db < 1 << 31:
         return NOT_AN_INTEGER
-    return OK if db == 0 else _SELECT_IN_CLUSTER
+    if not session.is_standalone:
+        return OK if db == 0 else _SELECT_IN_CLUSTER
+    if not 0 <= db < DATABASES_COUNT:
+        return _NO_SUCH_DATABASE
+    session.db = db
+    return OK
 
 
 def on_quit(session: Session, _args: list[bytes]) -> Reply:

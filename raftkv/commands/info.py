@@ -30,6 +30,8 @@ class Report:
     now_us: int
     clients_count: int
     key_counts: Mapping[int, KeyCount]
+    #: Asked by a client that knows no cluster.
+    is_standalone: bool
 
 
 def human_size(size_bytes: int) -> str:
@@ -46,14 +48,14 @@ def _server(report: Report) -> Fields:
     process = report.status.process
     yield "redis_version", REDIS_VERSION
     yield "raftkv_version", __version__
-    yield "redis_mode", "cluster"
+    yield "redis_mode", "standalone" if report.is_standalone else "cluster"
     yield "os", process.os_name
     yield "arch_bits", 64
     yield "multiplexing_api", report.config.loop
     yield "process_id", process.pid
     yield "process_supervised", "no"
     yield "run_id", process.run_id
-    yield "tcp_port", report.config.port
+    yield "tcp_port", report.config.standalone_port if report.is_standalone else report.config.port
     yield "server_time_usec", report.now_us
     yield "uptime_in_seconds", process.uptime_s
     yield "uptime_in_days", process.uptime_s // 86400
@@ -120,7 +122,7 @@ def _stats(report: Report) -> Fields:
 
 def _replication(report: Report) -> Fields:
     status = report.status
-    if status.is_leader:
+    if status.is_leader or report.is_standalone:
         replicas = _others(status)
         yield "role", "master"
         yield "connected_slaves", sum(member.is_reachable for member in replicas)
@@ -172,8 +174,8 @@ def _errorstats(report: Report) -> Fields:
         yield f"errorstat_{prefix}", f"count={count}"
 
 
-def _cluster(_report: Report) -> Fields:
-    yield "cluster_enabled", 1
+def _cluster(report: Report) -> Fields:
+    yield "cluster_enabled", int(not report.is_standalone)
 
 
 def _keyspace(report: Report) -> Fields:

@@ -34,6 +34,7 @@ def on_info(session: Session, args: list[bytes]) -> Reply:
         now_us=node.now_us(),
         clients_count=sum(1 for _ in node.sessions()),
         key_counts=node.key_counts(),
+        is_standalone=session.is_standalone,
     )
     names = [arg.decode("utf-8", "replace").lower() for arg in args[1:]]
     return Verbatim(text_of(report, sections_of(names)).encode())
@@ -48,7 +49,8 @@ def on_time(session: Session, _args: list[bytes]) -> Reply:
 def on_role(session: Session, _args: list[bytes]) -> Reply:
     """Answer the role in replication: a leader is a master, any other node a replica (redis ROLE)."""
     status = session.node.status()
-    return _role_of_leader(status) if status.is_leader else _role_of_follower(status)
+    is_master = status.is_leader or session.is_standalone
+    return _role_of_leader(status) if is_master else _role_of_follower(status)
 
 
 def _role_of_leader(status: NodeStatus) -> Reply:
@@ -71,7 +73,7 @@ def on_wait(session: Session, args: list[bytes]) -> Reply | Awaited:
 
     Whatever was acknowledged is on a majority's disks already; so this is about more than a majority.
     """
-    if not session.node.status().is_leader:
+    if not (session.is_standalone or session.node.status().is_leader):
         return _WAIT_AT_REPLICA
     replicas_count, timeout_ms = parse_integer(args[1]), parse_integer(args[2])
     if replicas_count is None:
@@ -81,10 +83,13 @@ def on_wait(session: Session, args: list[bytes]) -> Reply | Awaited:
     if timeout_ms < 0:
         return _TIMEOUT_NEGATIVE
     node, index = session.node, session.last_write_index
+    majority_count = len(node.settings.config.members) // 2 + 1
     wanted = replicas_count
 
     def at_last() -> Reply:
         reached = node.replicas_at(index)
+        if reached is None and session.is_standalone:
+            return majority_count - 1  # what was acknowledged is on the disks of a majority at least
         return _NO_LONGER_LEADER if reached is None else reached
 
     def look() -> Reply:

@@ -199,6 +199,8 @@ class Session:
     name: bytes = b""
     lib_name: bytes = b""
     lib_ver: bytes = b""
+    #: It came by the listener that behaves as one single Redis: 16 databases, no slots, no other nodes.
+    is_standalone: bool = False
     #: Reads at a follower are welcome (redis READONLY).
     is_readonly: bool = False
     #: ASKING was said. No slot ever moves between groups yet, so nothing depends on it.

@@ -199,10 +199,13 @@ class CommandSpec:
     #: What `arity` means, as [least, most] arguments, names included.
     args_min: int = field(init=False)
     args_max: int = field(init=False)
+    #: Of a node of a Redis Cluster alone (redis: the group "cluster").
+    is_of_cluster: bool = field(init=False)
     #: Every request names exactly one key.
     has_one_key: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "is_of_cluster", self.docs.group == "cluster")
         object.__setattr__(self, "args_min", abs(self.arity))
         object.__setattr__(self, "args_max", self.arity if self.arity > 0 else sys.maxsize)
         object.__setattr__(self, "has_one_key", 0 < self.keys.first == self.keys.last)

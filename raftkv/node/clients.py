@@ -12,6 +12,7 @@ import socket
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from raftkv.commands.session import NodeView, Session
@@ -63,7 +64,7 @@ class Traffic:
 
 
 class Clients:
-    """Accepts clients and keeps them; one per listener."""
+    """Accepts clients of both listeners and keeps them."""
 
     def __init__(
         self,
@@ -90,7 +91,7 @@ class Clients:
         self._connections: dict[int, Connection] = {}
         #: Connections that wait for something. A dict: their order is that of their waiting.
         self._held: dict[int, Connection] = {}
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
         self._is_closing = False
         #: While closing: the last connection has gone.
         self._emptied = asyncio.Event()
@@ -103,18 +104,19 @@ class Clients:
 
     # -- the listener -----------------------------------------------------------------------
 
-    async def listen(self, bound: socket.socket) -> None:
-        """Begin to accept on a socket of `bind_socket`'s."""
+    async def listen(self, bound: socket.socket, *, is_standalone: bool) -> None:
+        """Begin to accept on a socket of `bind_socket`'s, as a node of a cluster or as one single Redis."""
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._make_connection, sock=bound, backlog=_BACKLOG)
+        factory = partial(self._make_connection, is_standalone=is_standalone)
+        self._listeners.append(await loop.create_server(factory, sock=bound, backlog=_BACKLOG))
 
     async def close(self, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
         """Stop accepting, and close every connection once its written replies have left.
 
         Who does not take them in time is cut off.
         """
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         for connection in list(self._connections.values()):
             connection.close()
         self._is_closing = True
@@ -125,11 +127,11 @@ class Clients:
         except TimeoutError:
             for connection in list(self._connections.values()):
                 connection.abort()
-        if self._listener is not None:
-            await self._listener.wait_closed()
+        for listener in self._listeners:
+            await listener.wait_closed()
 
-    def _make_connection(self) -> Connection:
-        return Connection(self, next(self._ids))
+    def _make_connection(self, *, is_standalone: bool = False) -> Connection:
+        return Connection(self, next(self._ids), is_standalone=is_standalone)
 
     # -- what connections report ------------------------------------------------------------
 

@@ -19,24 +19,16 @@ from typing import TYPE_CHECKING, Final, cast
 
 from raftkv.commands.session import Session
 from raftkv.commands.table import LOCAL, READ, WRITE, Awaited, CommandRefused, CommandSpec, Sliced
-from raftkv.config import join_address
 from raftkv.keyspace import ReadsDueKey
+from raftkv.node import refusals
 from raftkv.node.holds import HeldRead, Hold
 from raftkv.node.pending import OwnBatches
-from raftkv.node.refusals import (
-    EXPIRY_UNSETTLED,
-    NO_LEADER,
-    NOT_CONFIRMED,
-    NOT_TAKEN,
-    TOO_LARGE,
-    TOO_MANY_CLIENTS,
-    UNKNOWN,
-)
 from raftkv.node.reply_stream import ReplyStream
 from raftkv.node.requests import RequestsAlike, common_command, crosses_slots, first_slot_of, size_of
 from raftkv.raft import ProposalDropped
 from raftkv.resp.parser import ProtocolError, RequestParser
-from raftkv.resp.replies import CROSS_SLOT, Error, Reply, moved
+from raftkv.resp.replies import CROSS_SLOT, NO_CLUSTER, Error, Reply, moved
+from raftkv.transport.sockets import end_address
 
 if TYPE_CHECKING:
     from raftkv.node.clients import Clients
@@ -57,9 +49,11 @@ _SLOW_BYTES: Final = 1 << 20
 class Connection(asyncio.Protocol):
     """A RESP connection; also the `ReplySink` of its writes."""
 
-    def __init__(self, clients: Clients, client_id: int) -> None:
+    def __init__(self, clients: Clients, client_id: int, *, is_standalone: bool = False) -> None:
         self.client_id = client_id
-        self.session = Session(client_id, clients.node)
+        #: What the leader must do is passed on then, and nobody is sent elsewhere.
+        self._is_standalone = is_standalone
+        self.session = Session(client_id, clients.node, is_standalone=is_standalone)
         self._clients = clients
         self._group = clients.group
         self._resolve, self._known = clients.table.resolve, clients.table.known
@@ -96,11 +90,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of asyncio's
         self._transport.set_write_buffer_limits(high=_SLOW_BYTES, low=_SLOW_BYTES // 4)
-        self.session.address = _address_of(transport, "peername")
-        self.session.local_address = _address_of(transport, "sockname")
+        self.session.address = end_address(transport, "peername")
+        self.session.local_address = end_address(transport, "sockname")
         self.session.created_ms = self._clients.clock.wall_ms()
         if not self._clients.add(self):
-            self._transport.write(TOO_MANY_CLIENTS)
+            self._transport.write(refusals.TOO_MANY_CLIENTS)
             self._transport.close()
             self._transport = None
 
@@ -179,14 +173,22 @@ class Connection(asyncio.Protocol):
 
     def lose_track(self, first_slot: int, count: int) -> None:
         """Answer commands whose outcome nobody knows."""
-        self.settle(first_slot, [UNKNOWN] * count)
+        self.settle(first_slot, [refusals.UNKNOWN] * count)
 
     def _refusal_of(self, args: list[bytes]) -> Error:
         """The definite error that fits now: where to go, or why not."""
         leader = self._clients.other_leader()
-        if leader is not None:
+        if leader is not None and not self._is_standalone:
             return moved(first_slot_of(self._resolve(args), args), leader.host, leader.port)
-        return NOT_TAKEN if self._group.is_leader else NO_LEADER
+        return refusals.NO_LEADER if leader is None and not self._group.is_leader else refusals.NOT_TAKEN
+
+    def _takes_writes(self) -> bool:
+        """Whether writes can go to the log from here, or be passed on."""
+        group = self._group
+        return group.is_serving or (self._is_standalone and self._clients.other_leader() is not None)
+
+    def _crosses_slots(self, spec: CommandSpec, args: list[bytes]) -> bool:
+        return not (spec.has_one_key or self._is_standalone) and crosses_slots(spec, args)
 
     # -- carrying out -----------------------------------------------------------------------
 
@@ -205,7 +207,7 @@ class Connection(asyncio.Protocol):
             return False
         if (spec := common_command(requests, self._known)) is None:
             return False
-        if spec.route is WRITE and self._group.is_serving:
+        if spec.route is WRITE and self._takes_writes():
             self._submit(requests, size_bytes)
         elif spec.route is READ and not self.replies.pending:
             self._queued = RequestsAlike(spec, requests)
@@ -246,7 +248,7 @@ class Connection(asyncio.Protocol):
         waiting_count = len(backlog)
         session = self.session
         resolve = self._resolve
-        is_serving = self._group.is_serving
+        takes_writes = self._takes_writes()
         clock_ms = 0  # taken for the first read of those that may be answered at once
         spec: CommandSpec | None = None
         writes: list[list[bytes]] = []
@@ -260,7 +262,7 @@ class Connection(asyncio.Protocol):
                 writes = []
                 self._answer(refused.reply)
                 continue
-            if spec.route is WRITE and is_serving and (spec.has_one_key or not crosses_slots(spec, args)):
+            if spec.route is WRITE and takes_writes and not self._crosses_slots(spec, args):
                 writes.append(args)
                 clock_ms = 0  # a read behind it goes another way
                 continue
@@ -269,7 +271,7 @@ class Connection(asyncio.Protocol):
                 writes = []
             if spec.route is READ:
                 clock_ms = clock_ms or self._clock_if_readable(now_ns)
-                if clock_ms and not crosses_slots(spec, args):
+                if clock_ms and not self._crosses_slots(spec, args):
                     self._read_now(spec, args, clock_ms)
                     continue
             self._carry_out(spec, args, now_ns)
@@ -310,11 +312,11 @@ class Connection(asyncio.Protocol):
     def _carry_out(self, spec: CommandSpec, args: list[bytes], now_ns: int) -> None:
         if spec.route is LOCAL:
             self._carry_out_local(spec, args)
-        elif crosses_slots(spec, args):
+        elif self._crosses_slots(spec, args):
             self._answer(CROSS_SLOT)
         elif spec.route is READ:
             self._carry_out_read(spec, args, now_ns)
-        elif self._group.is_serving:
+        elif self._takes_writes():
             self._submit([args], size_of([args]))
         else:
             self._redirect(args)
@@ -322,7 +324,8 @@ class Connection(asyncio.Protocol):
     def _carry_out_read(self, spec: CommandSpec, args: list[bytes], now_ns: int) -> None:
         """Read at once under the lease, at its place behind own writes, or after a read index."""
         group = self._group
-        if not (group.is_leader or self.session.is_readonly or spec.keys.first == 0):
+        may_follow = self.session.is_readonly or self._is_standalone or spec.keys.first == 0
+        if not (group.is_leader or may_follow):
             self._redirect(args)
             return
         has_lease = group.has_lease(now_ns)
@@ -336,7 +339,7 @@ class Connection(asyncio.Protocol):
         elif self._is_confirmed or (has_lease and group.is_caught_up):
             self._read_now(spec, args, group.log_clock.now_ms())
         elif self._is_impatient:
-            self._answer(NOT_CONFIRMED)
+            self._answer(refusals.NOT_CONFIRMED)
         elif has_lease:
             group.reads.join_at(group.commit_index, self._reader(args))
         else:
@@ -351,7 +354,7 @@ class Connection(asyncio.Protocol):
             reply = self._group.machine.read(spec, args, db=self.session.db, clock_ms=clock_ms)
         except ReadsDueKey:
             if self._is_impatient:
-                self._answer(EXPIRY_UNSETTLED)
+                self._answer(refusals.EXPIRY_UNSETTLED)
             else:
                 self._group.on_next_entry(self._wait(Hold.LOG_TIME, args))
             return
@@ -361,6 +364,9 @@ class Connection(asyncio.Protocol):
         """Run a LOCAL command, once all before it have taken effect and their replies are encoded."""
         if self.replies.pending:
             self._wait(Hold.OWN_REPLIES, args)
+            return
+        if self._is_standalone and spec.is_of_cluster:
+            self._answer(NO_CLUSTER)
             return
         self.session.last_write_index = self._own_batches.settled_index()
         self.session.last_command = spec.name
@@ -409,7 +415,8 @@ class Connection(asyncio.Protocol):
 
     def _redirect(self, args: list[bytes]) -> None:
         """Send the client to the leader, or wait until there is one."""
-        if self._is_impatient or self._clients.other_leader() is not None:
+        is_elsewhere = not self._is_standalone and self._clients.other_leader() is not None
+        if self._is_impatient or is_elsewhere:
             self._answer(self._refusal_of(args))
         else:
             self._wait(Hold.LEADER, args)
@@ -430,7 +437,7 @@ class Connection(asyncio.Protocol):
                 return
             size_bytes = size_of(writes)
             if size_bytes > config.command_bytes_max:
-                self._answer(TOO_LARGE)
+                self._answer(refusals.TOO_LARGE)
                 return
         slot = self.replies.reserve(len(writes))
         try:
@@ -504,7 +511,7 @@ class Connection(asyncio.Protocol):
         if hold is Hold.LOG_TIME:
             self._backlog.popleft()
             self.commands_count += 1
-            self._answer(EXPIRY_UNSETTLED)
+            self._answer(refusals.EXPIRY_UNSETTLED)
         self._process_first(len(self._backlog), is_confirmed=False, is_impatient=True)
 
     # -- replies and flow -------------------------------------------------------------------
@@ -589,9 +596,3 @@ class Connection(asyncio.Protocol):
                 transport.pause_reading()
             else:
                 transport.resume_reading()
-
-
-def _address_of(transport: asyncio.BaseTransport, end: str) -> str:
-    """An address as CLIENT LIST shows it; "" when the connection has gone already."""
-    address = transport.get_extra_info(end)
-    return "" if address is None else join_address(*address[:2])

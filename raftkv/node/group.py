@@ -25,8 +25,9 @@ from raftkv.commands.table import CommandSpec, Sliced
 from raftkv.config import Config
 from raftkv.machine import Batch, Machine, PlacedRead, decode_batch, encode_batch
 from raftkv.node.clock import Clock, LogClock
-from raftkv.node.pace import Pace
-from raftkv.node.pending import Gatherer, Pending, PendingBatch, ReplySink, WaitingRead
+from raftkv.node.forwarding import Settled
+from raftkv.node.pending import PendingBatch, ReplySink, WaitingRead
+from raftkv.node.proposals import Proposals
 from raftkv.node.reads import QueuedReader, Reader, ReadQueue
 from raftkv.node.slices import LongReads
 from raftkv.raft import (
@@ -81,15 +82,6 @@ class _Unsynced:
     messages: list[Message]
 
 
-@dataclass(slots=True)
-class _Settlement:
-    """A batch that was applied or overtaken, and what its clients will hear."""
-
-    batch: PendingBatch
-    #: None: the log has another entry in its place.
-    replies: list[Reply] | None
-
-
 class Group:
     """One Raft group: its core, its log, its state machine and the clients who wait for it."""
 
@@ -103,6 +95,7 @@ class Group:
         machine: Machine,
         links: Links,
         clock: Clock,
+        life: int,
         request_sync: Callable[[int], None],
         request_flush: Callable[[], None],
         call_soon: Callable[[Callable[[], None]], object],
@@ -111,17 +104,16 @@ class Group:
     ) -> None:
         """Take over the parts.
 
-        `request_sync(ticket)` asks for an fsync of the log, answered by `on_synced`;
-        `request_flush()` for a flush of the state to disk, off the loop; `on_leader(node id)` is told
-        whenever another node, or nobody, leads.
+        `life` tells this run of the process from the node's others. `request_sync(ticket)` asks for an
+        fsync of the log, answered by `on_synced`; `request_flush()` for a flush of the state to disk, off
+        the loop; `on_leader(node id)` is told whenever another node, or nobody, leads.
         """
         self.group_id = group_id
         self.core = core
         self.machine = machine
         self.clock = clock
         self.log_clock = LogClock(clock, machine.log_time_ms)
-        #: Replaced as a whole when a setting changes.
-        self.config = config
+        self._config = config
         self._log = durable_log
         self._links = links
         self._request_sync = request_sync
@@ -130,14 +122,21 @@ class Group:
         self._call_later = call_later
         self._on_leader = on_leader
         self._transition = (core.role, core.current_term, core.leader_id)
-        self._gatherer = Gatherer(config.batch_bytes_max)
-        self._pending = Pending()
+        self.proposals = Proposals(
+            config=config,
+            core=core,
+            clock=clock,
+            log_clock=self.log_clock,
+            life=life,
+            send=lambda message: links.send(message.to, group_id, [message]),
+            wake=self.wake,
+            wake_in=self._wake_in,
+        )
         self.reads = ReadQueue(core, retry_ns=2 * config.heartbeat_interval_ms * 1_000_000)
-        self._pace = Pace()
         self._ticket = 0
         self._unsynced: deque[_Unsynced] = deque()
         self._to_apply: deque[Entry] = deque()
-        self._settlements: list[_Settlement] = []
+        self._settlements: list[Settled] = []
         #: Replies of placed reads, held back until the rows of their entry are stored.
         self._placed: list[tuple[WaitingRead, Reply | Sliced]] = []
         #: index -> reads to run once that entry is applied.
@@ -155,6 +154,15 @@ class Group:
         self._is_expiry_wanted = False
         #: The newest entry that removes due keys, proposed here.
         self._expiry = EntryId(0, 0)
+
+    @property
+    def config(self) -> Config:
+        """The settings; replaced as a whole when one changes."""
+        return self._config
+
+    @config.setter
+    def config(self, config: Config) -> None:
+        self._config = self.proposals.config = config
 
     # -- what connections ask ---------------------------------------------------------------
 
@@ -208,13 +216,9 @@ class Group:
 
         Raises `ProposalDropped` when too much is waiting already: nothing was taken.
         """
-        if self._gatherer.size_bytes + size_bytes > self.config.uncommitted_bytes_max:
-            raise ProposalDropped("too much is waiting for the log")
+        batch = self.proposals.submit(sink, first_slot, db=db, commands=commands, size_bytes=size_bytes)
         self.wake()
-        deadline_ns = self.clock.now_ns() + self.config.request_timeout_ms * 1_000_000
-        return self._gatherer.add(
-            sink, first_slot, db=db, commands=commands, size_bytes=size_bytes, deadline_ns=deadline_ns
-        )
+        return batch
 
     def place_read(
         self,
@@ -242,7 +246,7 @@ class Group:
     @property
     def has_pending(self) -> bool:
         """Whether any client's write waits for its reply."""
-        return bool(len(self._gatherer) or len(self._pending) or self._settlements)
+        return bool(len(self.proposals) or self._settlements)
 
     def hand_over(self) -> int:
         """As the leader, begin to hand over to the follower that has most of the log; give its id."""
@@ -336,7 +340,7 @@ class Group:
         self._is_turn_scheduled = False
         if self._is_stopped:
             return
-        self._pace.begin_turn()
+        self.proposals.begin_turn()
         if self._is_expiry_wanted:
             self._is_expiry_wanted = False
             self._maybe_expire()
@@ -347,9 +351,11 @@ class Group:
             now_ns = self.clock.now_ns()
             self.reads.run_queued(now_ns, self.clock_if_readable(now_ns))
         if self._long_reads:
-            self._long_reads.run(self.config.slice_ms)
+            self._long_reads.run(self._config.slice_ms)
             self.wake()
         self._advance()
+        if self.proposals.announce():
+            self._advance()
         self._links.flush()
         if self._is_sync_wanted:
             # Last: the thread that syncs needs the GIL for a moment, which a loop that is about to wait
@@ -374,45 +380,17 @@ class Group:
         if core.leader_id != self._transition[2]:
             self._on_leader(core.leader_id)
         if core.current_term != self._transition[1]:
-            self._pace.on_new_term()
+            self.proposals.on_new_term()
         self._transition = transition
 
     def _advance(self) -> None:
         """Propose what may be proposed and carry out every Ready."""
         core = self.core
         while True:
-            self._maybe_propose()
+            self.proposals.advance()
             if not core.has_ready():
                 return
             self._carry_out(core.ready())
-
-    def _maybe_propose(self) -> None:
-        """Propose what was gathered and need not wait for company any longer."""
-        gatherer = self._gatherer
-        if not len(gatherer):
-            return
-        self._pace.on_applied(self.core.last_applied)
-        while len(gatherer):
-            now_ns = self.clock.now_ns()
-            if self.is_leader and self._is_paced(now_ns):
-                return
-            self._propose(gatherer.pop(), now_ns)
-
-    def _is_paced(self, now_ns: int) -> bool:
-        """Whether the oldest gathered batch is to wait; sees to it that it is looked at again."""
-        pace, config = self._pace, self.config
-        if pace.under_way_count >= config.batches_in_flight_max:
-            return True
-        gather_ns = int(config.gather_ms * 1_000_000)
-        wait_ns = pace.wait_ns(now_ns, gather_ns)
-        if wait_ns > 0:
-            self._wake_in(wait_ns)
-            return True
-        # A batch that is full, since there is one behind it, gets no company any more.
-        if len(self._gatherer) == 1 and pace.expects_company(self._gatherer.added_count, now_ns, gather_ns):
-            self.wake()
-            return True
-        return False
 
     def _wake_in(self, wait_ns: int) -> None:
         if not self._is_timer_set:
@@ -422,19 +400,6 @@ class Group:
     def _on_timer(self) -> None:
         self._is_timer_set = False
         self.wake()
-
-    def _propose(self, pending: PendingBatch, now_ns: int) -> None:
-        time_ms = self.log_clock.now_ms()
-        pending.batch = Batch(time_ms, pending.runs)
-        try:
-            entry_id = self.core.propose(encode_batch(pending.batch))
-        except (NotLeader, ProposalDropped):
-            pending.refuse()
-            return
-        self.log_clock.observe(time_ms)
-        pending.entry_id = entry_id
-        self._pending.add(pending)
-        self._pace.on_proposed(entry_id.index, now_ns)
 
     def _carry_out(self, ready: Ready) -> None:
         if ready.hard_state is not None or ready.entries:
@@ -449,6 +414,8 @@ class Group:
             self._hold_back(ready.messages_after_persist)
         if ready.read_states:
             self.reads.on_read_states(ready.read_states)
+        if ready.forwards:
+            self.proposals.take_forwards(ready.forwards)
         self._to_apply.extend(ready.committed_entries)
 
     def _hold_back(self, messages: list[Message]) -> None:
@@ -471,7 +438,7 @@ class Group:
                 self._is_stalled = True
                 if not self._retry_store():
                     return
-            end_ns = self.clock.now_ns() + self.config.slice_ms * 1_000_000
+            end_ns = self.clock.now_ns() + self._config.slice_ms * 1_000_000
             while self._to_apply:
                 self._apply_one(self._to_apply.popleft())
                 if self.clock.now_ns() > end_ns:
@@ -485,15 +452,15 @@ class Group:
     def _apply_one(self, entry: Entry) -> None:
         entry_id = EntryId(entry.term, entry.index)
         applied = None
-        for batch in self._pending.pop(entry.index):
+        for batch in self.proposals.pop(entry_id):
             if batch.entry_id == entry_id:
                 applied = batch
             else:
-                self._settlements.append(_Settlement(batch, None))
+                self._settlements.append(Settled(batch, None))
         if entry.kind is COMMAND:
             replies = self._apply_batch(entry_id, applied, entry.payload)
             if applied is not None:
-                self._settlements.append(_Settlement(applied, replies))
+                self._settlements.append(Settled(applied, replies))
         else:
             self.machine.apply_empty(entry_id)
         for read in self._reads_at.pop(entry.index, ()):
@@ -503,6 +470,7 @@ class Group:
         if pending is None or pending.batch is None:
             batch = decode_batch(payload)
             replies = self.machine.apply(entry_id, batch)
+            self._settlements += self.proposals.on_applied(entry_id, batch, replies)
         else:
             batch = pending.batch
             reads = [PlacedRead(read.after, partial(self._run_placed, read)) for read in pending.placed_reads]
@@ -518,10 +486,7 @@ class Group:
 
     def _give_up_overdue(self, now_ns: int) -> None:
         """Answer whoever has waited too long. Those who hear may ask for more while this runs."""
-        for batch in self._gatherer.pop_overdue(now_ns):
-            batch.refuse()
-        for batch in self._pending.pop_overdue(now_ns):
-            batch.lose_track()
+        self.proposals.on_tick(now_ns)
         for settlement in self._settlements:  # there are some only while their rows can't be stored
             batch = settlement.batch
             if batch.deadline_ns > now_ns or batch.is_settled:
@@ -546,7 +511,7 @@ class Group:
         self._is_stalled = False
         self.core.applied(self.machine.applied_index)
         self.log_clock.observe(self.machine.log_time_ms)
-        if self._commands_since_flush >= self.config.flush_commands_max:
+        if self._commands_since_flush >= self._config.flush_commands_max:
             self._commands_since_flush = 0
             self._request_flush()
         return True

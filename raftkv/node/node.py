@@ -129,6 +129,10 @@ class Node:
         stack.callback(kv_store.close)
         client_socket = bind_socket(config.bind, config.port)
         stack.callback(client_socket.close)
+        standalone_socket = None
+        if config.standalone_port:
+            standalone_socket = bind_socket(config.bind, config.standalone_port)
+            stack.callback(standalone_socket.close)
         transport = self._make_transport()
         await transport.listen()
         stack.push_async_callback(transport.close)
@@ -140,7 +144,15 @@ class Node:
             return
         self._start_group(stack, cluster_id, log_store, kv_store, transport)
         assert self._clients is not None, "the group was started"
-        await self._clients.listen(client_socket)
+        await self._clients.listen(client_socket, is_standalone=False)
+        if standalone_socket is not None:
+            await self._clients.listen(standalone_socket, is_standalone=True)
+            log.info(
+                "node %d: a single Redis is served at %s:%d",
+                config.node_id,
+                config.bind,
+                config.standalone_port,
+            )
         stack.push_async_callback(self._clients.close)
         log.info("node %d: clients are served at %s:%d", config.node_id, config.bind, config.port)
         await self._stop.wait()
@@ -211,6 +223,7 @@ class Node:
             machine=machine,
             links=transport,
             clock=self._clock,
+            life=self._random.getrandbits(63),
             request_sync=writer.request,
             request_flush=lambda: flusher.request(_log_flush),
             call_soon=lambda callback: loop.call_soon(_or_die, callback),

@@ -55,6 +55,10 @@ class Pace:
         self._proposed_ns = now_ns
         self._company_ns = 0
 
+    def end_wait(self) -> None:
+        """Note that what was gathered went another way."""
+        self._company_ns = 0
+
     def on_new_term(self) -> None:
         """Wait for nothing of an earlier term: it may be lost, or else is as good as committed."""
         self._under_way.clear()

@@ -91,6 +91,8 @@ class PendingBatch:
     entry_id: EntryId | None = None
     #: The decoded entry, once proposed.
     batch: Batch | None = None
+    #: Other nodes whose clients wait for some of its commands.
+    origins: frozenset[int] = frozenset()
     #: Replies, refusals or -UNKNOWN have gone out, or are on their way out.
     is_settled: bool = False
 
@@ -104,8 +106,8 @@ class PendingBatch:
         self.count += len(commands)
 
     def settle(self, replies: list[Reply]) -> None:
-        """Hand out the replies of all commands, in order."""
-        assert len(replies) == self.count, f"{len(replies)} replies for {self.count} commands"
+        """Hand out the replies of all commands, in order; those of other nodes' commands come behind them."""
+        assert len(replies) >= self.count, f"{len(replies)} replies for {self.count} commands"
         self._begin_to_settle()
         for waiter in self.waiters:
             waiter.sink.settle(waiter.first_slot, replies[waiter.first : waiter.first + waiter.count])
@@ -116,18 +118,20 @@ class PendingBatch:
         commands = [command for run in self.runs for command in run.commands]
         for waiter in self.waiters:
             waiter.sink.refuse(waiter.first_slot, commands[waiter.first : waiter.first + waiter.count])
-        self._refuse_reads()
+        self.refuse_reads()
 
     def lose_track(self) -> None:
         """Tell every waiter that nobody knows."""
         self._begin_to_settle()
         for waiter in self.waiters:
             waiter.sink.lose_track(waiter.first_slot, waiter.count)
-        self._refuse_reads()
+        self.refuse_reads()
 
-    def _refuse_reads(self) -> None:
+    def refuse_reads(self) -> None:
+        """Tell those who wait for a read at a place in this batch that nothing was read."""
         for read in self.placed_reads:
             read.refuse()
+        self.placed_reads.clear()
 
     def _begin_to_settle(self) -> None:
         """Before any sink hears: one that is told all that it waited for goes on at once."""
@@ -174,6 +178,15 @@ class OwnBatches:
             self._settled_index = max(self._settled_index, batch.entry_id.index)
 
 
+@dataclass(slots=True)
+class ForwardedRuns:
+    """Commands that another node passed on to this one as the leader of `term`."""
+
+    term: int
+    runs: list[Run]
+    size_bytes: int
+
+
 class Gatherer:
     """Commands that wait for their turn to be proposed.
 
@@ -184,13 +197,21 @@ class Gatherer:
     def __init__(self, batch_bytes_max: int) -> None:
         self._batch_bytes_max = batch_bytes_max
         self._batches: deque[PendingBatch] = deque()
+        #: What clients of other nodes wait for; oldest first.
+        self._forwarded: deque[ForwardedRuns] = deque()
         #: Bytes of commands gathered and not yet proposed.
         self.size_bytes = 0
         #: How often something was added, ever.
         self.added_count = 0
 
     def __len__(self) -> int:
+        """Batches of this node's own clients."""
         return len(self._batches)
+
+    @property
+    def has_any(self) -> bool:
+        """Whether anything was gathered, for whichever node's clients."""
+        return bool(self._batches or self._forwarded)
 
     def add(
         self,
@@ -207,15 +228,57 @@ class Gatherer:
         A batch that `size_bytes` would push over the limit is closed first, so commands that are
         larger than a whole batch travel alone.
         """
+        batch = self._open_batch(size_bytes, deadline_ns)
+        batch.add(sink, first_slot, db, commands)
+        return batch
+
+    def add_forwarded(self, term: int, runs: list[Run], *, size_bytes: int) -> None:
+        """Gather what another node passed on in `term`."""
+        self._forwarded.append(ForwardedRuns(term, runs, size_bytes))
+        self.size_bytes += size_bytes
+        self.added_count += 1
+
+    def take_forwarded(self, term: int, bytes_max: int) -> list[ForwardedRuns]:
+        """Take out what was passed on in `term`, up to `bytes_max` but for the first; drop what is older."""
+        taken: list[ForwardedRuns] = []
+        size = 0
+        while self._forwarded:
+            forwarded = self._forwarded[0]
+            size += forwarded.size_bytes
+            if taken and size > bytes_max:
+                break
+            self._forwarded.popleft()
+            self.size_bytes -= forwarded.size_bytes
+            if forwarded.term == term:
+                taken.append(forwarded)
+        return taken
+
+    def put_back_forwarded(self, forwarded: list[ForwardedRuns]) -> None:
+        """Put back, in front, what `take_forwarded` gave."""
+        self._forwarded.extendleft(reversed(forwarded))
+        self.size_bytes += sum(each.size_bytes for each in forwarded)
+
+    def drop_forwarded(self) -> None:
+        """Drop all that other nodes passed on."""
+        self.size_bytes -= sum(forwarded.size_bytes for forwarded in self._forwarded)
+        self._forwarded.clear()
+
+    def _open_batch(self, size_bytes: int, deadline_ns: int) -> PendingBatch:
+        """The batch that takes another `size_bytes`, counted as taken."""
         batches = self._batches
         if not batches or batches[-1].size_bytes + size_bytes > self._batch_bytes_max:
             batches.append(PendingBatch(deadline_ns=deadline_ns))
         batch = batches[-1]
-        batch.add(sink, first_slot, db, commands)
         batch.size_bytes += size_bytes
         self.size_bytes += size_bytes
         self.added_count += 1
         return batch
+
+    def put_back(self, batches: list[PendingBatch]) -> None:
+        """Put batches, oldest first, in front of all others: they were not done."""
+        self._batches.extendleft(reversed(batches))
+        self.size_bytes += sum(batch.size_bytes for batch in batches)
+        self.added_count += len(batches)
 
     def pop(self) -> PendingBatch:
         """Take the oldest batch out."""

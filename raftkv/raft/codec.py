@@ -19,6 +19,7 @@ All integers are big-endian and unsigned. A message:
     8 ReadIndexRequest       context 8
     9 ReadIndexReply         context 8, read_index 8, leader_commit 8
     10 TransferRequest
+    11 Forward               life 8, number 8, length 4, the payload
 
 An entry, the same in an AppendEntries as in a log row:
 
@@ -44,6 +45,7 @@ from raftkv.raft.types import (
     AppendEntriesReply,
     Entry,
     EntryKind,
+    Forward,
     Heartbeat,
     HeartbeatReply,
     Message,
@@ -64,6 +66,7 @@ _HEARTBEAT = struct.Struct(">BQIIQQ")
 _HEARTBEAT_REPLY = struct.Struct(">BQIIQ")
 _TIMEOUT_NOW = struct.Struct(">BQII")
 _TRANSFER_REQUEST = struct.Struct(">BQII")
+_FORWARD = struct.Struct(">BQIIQQI")
 _READ_INDEX_REQUEST = struct.Struct(">BQIIQ")
 _READ_INDEX_REPLY = struct.Struct(">BQIIQQQ")
 _ENTRY = struct.Struct(">QQBI")
@@ -269,6 +272,19 @@ def _decode_transfer_request(data: bytes | memoryview) -> TransferRequest:
     return TransferRequest(term, sender, to)
 
 
+def _encode_forward(msg: Forward) -> bytes:
+    payload = msg.payload
+    return _FORWARD.pack(11, msg.term, msg.sender, msg.to, msg.life, msg.number, len(payload)) + payload
+
+
+def _decode_forward(data: bytes | memoryview) -> Forward:
+    _, term, sender, to, life, number, length = _FORWARD.unpack_from(data)
+    payload = bytes(data[_FORWARD.size :])
+    if len(payload) != length:
+        raise ProtocolError(f"a payload of {len(payload)} bytes, {length} were announced")
+    return Forward(term, sender, to, life, number, payload)
+
+
 #: Each takes the message type that it stands beside, which the type system can't say of a dict.
 _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     RequestVote: _encode_request_vote,
@@ -281,6 +297,7 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     ReadIndexRequest: _encode_read_index_request,
     ReadIndexReply: _encode_read_index_reply,
     TransferRequest: _encode_transfer_request,
+    Forward: _encode_forward,
 }
 
 _DECODERS: dict[int, Callable[[bytes | memoryview], Message]] = {
@@ -294,4 +311,5 @@ _DECODERS: dict[int, Callable[[bytes | memoryview], Message]] = {
     8: _decode_read_index_request,
     9: _decode_read_index_reply,
     10: _decode_transfer_request,
+    11: _decode_forward,
 }

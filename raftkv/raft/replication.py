@@ -8,6 +8,8 @@ Knows nothing of elections but that a leader was heard, and of reads but that ro
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from raftkv.raft import read_index
 from raftkv.raft.election import hear_leader
 from raftkv.raft.progress import PROBE, REPLICATE, Progress
@@ -100,8 +102,15 @@ def on_leader_tick(state: RaftState) -> None:
         read_index.begin_round(state)
         send_heartbeats(state)
         return
+    announce_commit(state, leader.progresses)
+
+
+def announce_commit(state: RaftState, to: Iterable[int]) -> None:
+    """Leader: tell those of the followers `to` what was committed who have it and weren't told."""
+    leader = state.leading()
     commit_index = state.log.commit_index
-    for progress in leader.progresses.values():
+    for node_id in to:
+        progress = leader.progresses[node_id]
         if progress.sent_commit < min(progress.match_index, commit_index):
             _send_heartbeat(state, leader, progress)
 

@@ -14,7 +14,7 @@ from random import Random
 from raftkv.raft.log import RaftLog
 from raftkv.raft.membership import Membership
 from raftkv.raft.progress import Inflights, Progress
-from raftkv.raft.types import FOLLOWER, NOBODY, HardState, Message, RaftConfig, ReadState, Role
+from raftkv.raft.types import FOLLOWER, NOBODY, Forward, HardState, Message, RaftConfig, ReadState, Role
 
 NS_PER_MS = 1_000_000
 
@@ -26,6 +26,7 @@ class Outbox:
     messages: list[Message] = field(default_factory=list)
     messages_after_persist: list[Message] = field(default_factory=list)
     read_states: list[ReadState] = field(default_factory=list)
+    forwards: list[Forward] = field(default_factory=list)
     #: Term or vote changed since the last Ready.
     has_hard_state: bool = False
 

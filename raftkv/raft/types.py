@@ -180,6 +180,23 @@ class TransferRequest:
 
 
 @dataclass(slots=True)
+class Forward:
+    """A follower passes commands of its clients on to its leader, whose driver proposes them (thesis §6.2).
+
+    The core looks at term and role alone: a leader's driver gets it in a Ready, everybody else drops it.
+    """
+
+    term: int
+    sender: int
+    to: int
+    #: Which run of the sender's process it comes from.
+    life: int
+    #: Place among the sender's forwards in this life and term, from 1.
+    number: int
+    payload: bytes
+
+
+@dataclass(slots=True)
 class ReadIndexRequest:
     """A follower asks its leader for a read index (thesis §6.4)."""
 
@@ -213,6 +230,7 @@ Message = (
     | HeartbeatReply
     | TimeoutNow
     | TransferRequest
+    | Forward
     | ReadIndexRequest
     | ReadIndexReply
 )
@@ -242,6 +260,8 @@ class Ready:
     #: Apply in order, then `applied`. Invariant: committed, and durable in the own log.
     committed_entries: list[Entry] = field(default_factory=list)
     read_states: list[ReadState] = field(default_factory=list)
+    #: Of this term, in the order in which they came; only a leader gets some.
+    forwards: list[Forward] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,8 @@ OVERFLOW: Final = Error("ERR increment or decrement would overflow")
 NO_SUCH_KEY: Final = Error("ERR no such key")
 STRING_TOO_LONG: Final = Error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
 WRONG_TYPE: Final = Error("WRONGTYPE Operation against a key holding the wrong kind of value")
+#: What a Redis says that is no node of a cluster.
+NO_CLUSTER: Final = Error("ERR This instance has cluster support disabled")
 CROSS_SLOT: Final = Error("CROSSSLOT Keys in request don't hash to the same slot")
 
 

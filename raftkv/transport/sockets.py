@@ -8,6 +8,8 @@ import os
 import socket
 from typing import Final
 
+from raftkv.config_values import join_address
+
 _KEEPALIVE_IDLE_S: Final = 2
 _KEEPALIVE_INTERVAL_S: Final = 1
 _KEEPALIVE_COUNT: Final = 3
@@ -35,6 +37,12 @@ def address_text(transport: asyncio.BaseTransport) -> str:
     """Name the other end of a connection in a log line."""
     peer = transport.get_extra_info("peername")
     return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) >= 2 else "an unknown address"
+
+
+def end_address(transport: asyncio.BaseTransport, end: str) -> str:
+    """An end's address ("peername", "sockname") as CLIENT LIST shows it; "" when the connection has gone."""
+    address = transport.get_extra_info(end)
+    return "" if address is None else join_address(*address[:2])
 
 
 def failure_text(error: OSError) -> str:

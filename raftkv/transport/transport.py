@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from raftkv.raft.codec import encode
-from raftkv.raft.types import AppendEntries, AppendEntriesReply, Message, ProtocolError
+from raftkv.raft.types import AppendEntries, AppendEntriesReply, Forward, Message, ProtocolError
 from raftkv.transport.complaints import Complaints
 from raftkv.transport.frames import BOOTSTRAP, PREAMBLE, REFUSAL, FrameReader, encode_frame
 from raftkv.transport.greeting import BULK, RUN_ID_BYTES, URGENT, Endpoint, Hello, decode_refusal
@@ -25,7 +25,7 @@ from raftkv.transport.listener import Listener, OnBootstrap, OnMessages, Welcome
 log = logging.getLogger(__name__)
 
 #: Every other message goes on the urgent channel.
-_BULK_MESSAGES = (AppendEntries, AppendEntriesReply)
+_BULK_MESSAGES = (AppendEntries, AppendEntriesReply, Forward)
 
 
 @dataclass(slots=True)

@@ -98,7 +98,7 @@ def test_locked_directory_is_refused_with_its_holder(tmp_path: Path) -> None:
 def test_set_may_not_change_what_up_decides(tmp_path: Path, setting: str) -> None:
     """Ports, members and directories are `up`'s own."""
     key = setting.partition("=")[0].replace("-", "_")
-    expected = f"raftkv: {key}: is decided by raftkv up from --nodes, --port and --dir"
+    expected = f"raftkv: {key}: is decided by raftkv up from --nodes, --port, --standalone-port and --dir"
     assert refusal(tmp_path, "--dir", "data", "--set", setting) == expected
 
 

@@ -53,6 +53,8 @@ class NodeProcess:
         """`directory` holds a file node.toml; `checkout` is whose raftkv is run."""
         self.node_id = node_id
         self.port = port
+        #: For clients that know no Redis Cluster; 0: it has none.
+        self.standalone_port = 0
         self.directory = directory
         self._checkout = checkout
         self._process: subprocess.Popen[bytes] | None = None
@@ -185,7 +187,7 @@ class Cluster:
     ) -> None:
         """`settings` go into every node's configuration."""
         self.directory = directory
-        ports = free_ports(2 * node_count)
+        ports = free_ports(3 * node_count)
         members = "".join(
             f"[[members]]\nid = {place + 1}\nhost = '127.0.0.1'\nport = {ports[place]}\n"
             f"peer_port = {ports[node_count + place]}\n"
@@ -202,6 +204,8 @@ class Cluster:
                 "data_dir": str(node.data_dir),
                 **(settings or {}),
             }
+            if checkout == CHECKOUT:  # another one may be older than the setting
+                own["standalone_port"] = node.standalone_port = ports[2 * node_count + place]
             lines = "".join(f"{key} = {value!r}\n" for key, value in own.items())
             (node.directory / "node.toml").write_text(lines + members)
             self.nodes.append(node)

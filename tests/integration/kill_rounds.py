@@ -108,13 +108,25 @@ class KillRounds:
         counters = [f"counter:{number}:{place}".encode() for place in range(_COUNTER_COUNT)]
         lists = [f"list:{number}:{place}".encode() for place in range(_LIST_COUNT)]
         board, stop = Board(), threading.Event()
-        ports = [node.port for node in self._cluster.nodes]
+        # Half of the clients know a cluster, to the others every node is a single Redis.
+        faces = (
+            [node.port for node in self._cluster.nodes],
+            [node.standalone_port for node in self._cluster.nodes],
+        )
         writers = [
-            Writer(f"w{number}.{place}", ports, _fork(source), board, stop, counters=counters, lists=lists)
+            Writer(
+                f"w{number}.{place}",
+                faces[place % 2],
+                _fork(source),
+                board,
+                stop,
+                counters=counters,
+                lists=lists,
+            )
             for place in range(_WRITER_COUNT)
         ]
         readers = [
-            Reader(f"r{number}.{place}", ports, _fork(source), board, stop, counters=counters)
+            Reader(f"r{number}.{place}", faces[place % 2], _fork(source), board, stop, counters=counters)
             for place in range(_READER_COUNT)
         ]
         clients = [*writers, *readers]

@@ -112,6 +112,43 @@ def test_plain_redis_pipelines_at_the_leader(shared: Cluster, protocol: int) -> 
         ]
 
 
+@pytest.mark.parametrize("node_id", _NODE_IDS)
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_plain_redis_works_at_any_standalone_listener(shared: Cluster, node_id: int, protocol: int) -> None:
+    """redis-py Redis, which knows no MOVED; pipelines keep their order, databases are apart."""
+    port, key = shared.node(node_id).standalone_port, f"standalone:{node_id}:{protocol}"
+    with redis.Redis(port=port, protocol=protocol) as client, redis.Redis(port=port, db=7) as other:
+        client.delete(key)
+        pipeline = client.pipeline(transaction=False)
+        for _ in range(200):
+            pipeline.incr(key)
+            pipeline.get(key)
+        assert pipeline.execute() == [
+            reply for count in range(1, 201) for reply in (count, str(count).encode())
+        ]
+        assert other.get(key) is None
+        assert other.mset({f"{key}:a": "1", f"{key}:b": "2"}) is True
+        assert other.mget(f"{key}:a", f"{key}:b", f"{key}:none") == [b"1", b"2", None]
+        assert other.delete(f"{key}:a", f"{key}:b") == 2
+        assert client.info("cluster") == {"cluster_enabled": 0}
+
+
+def test_asyncio_redis_works_at_every_standalone_listener(shared: Cluster) -> None:
+    """redis-py's asyncio Redis: what one node acknowledged every other one knows."""
+
+    async def use() -> None:
+        clients = [redis.asyncio.Redis(port=node.standalone_port) for node in shared.nodes]
+        await clients[0].delete("async-standalone")
+        for _ in range(10):
+            counts = await asyncio.gather(*(client.incr("async-standalone") for client in clients))
+            assert [await client.get("async-standalone") for client in clients] == [b"%d" % max(counts)] * 3
+        assert max(counts) == 30
+        for client in clients:
+            await client.aclose()
+
+    asyncio.run(use())
+
+
 def test_errors_reach_the_caller_and_the_connection_goes_on(shared: Cluster) -> None:
     """Redis's texts, within a pipeline too."""
     with leader_client(shared) as client:
@@ -407,3 +444,32 @@ def test_replicas_hold_the_same_after_all_that(shared: Cluster) -> None:
     before = shared.wait_for_equal_digests()
     assert ask(shared.wait_for_leader().port, "SET", "last", "2") == b"OK"
     assert shared.wait_for_equal_digests() != before
+
+
+@pytest.mark.needs_tool("redis-benchmark")
+def test_redis_benchmark_runs_at_a_followers_standalone_listener(shared: Cluster) -> None:
+    """redis-benchmark stops at its first MOVED: there is none."""
+    shared.wait_for_leader()
+    port = shared.followers()[0].standalone_port
+    output = run(
+        "redis-benchmark", "-p", port, "-t", "ping,set,get,incr,mset", "-P", 16, "-n", 4_000, "--csv"
+    )
+    assert [line.split(",")[0] for line in output.splitlines()[1:]] == [
+        '"PING_INLINE"',
+        '"PING_MBULK"',
+        '"SET"',
+        '"GET"',
+        '"INCR"',
+        '"MSET (10 keys)"',
+    ]
+
+
+@pytest.mark.needs_tool("redis-cli")
+def test_redis_cli_looks_around_at_a_followers_standalone_listener(shared: Cluster) -> None:
+    """redis-cli --scan, --bigkeys and --pipe, which know no cluster."""
+    shared.wait_for_leader()
+    port = shared.followers()[-1].standalone_port
+    lines = "".join(f"SET looked:{number} {number}\r\n" for number in range(300))
+    assert "errors: 0, replies: 300" in run("redis-cli", "-p", port, "--pipe", stdin=lines)
+    assert len(run("redis-cli", "-p", port, "--scan", "--pattern", "looked:*").split()) == 300
+    assert "strings with" in run("redis-cli", "-p", port, "--bigkeys")

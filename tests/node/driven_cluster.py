@@ -246,8 +246,8 @@ class Socket(asyncio.Transport):
 class Client:
     """A client's end of one connection."""
 
-    def __init__(self, node: Node, port: int) -> None:
-        self.connection = node.clients._make_connection()
+    def __init__(self, node: Node, port: int, *, is_standalone: bool = False) -> None:
+        self.connection = node.clients._make_connection(is_standalone=is_standalone)
         self.socket = Socket(node.loop, self.connection, port)
         self.connection.connection_made(self.socket)
         self._taken = 0
@@ -372,6 +372,7 @@ class Node:
             machine=self.machine,
             links=self.links,
             clock=clock,
+            life=random.Random(f"life {seed}/{self.node_id}").getrandbits(63),
             request_sync=self.disk.request,
             request_flush=self._count_flush,
             call_soon=self.loop.call_soon,
@@ -409,6 +410,10 @@ class Node:
     def connect(self) -> Client:
         """A new client."""
         return Client(self, next(self.cluster.ports))
+
+    def connect_standalone(self) -> Client:
+        """A new client of the listener that behaves as one single Redis."""
+        return Client(self, next(self.cluster.ports), is_standalone=True)
 
     def tick(self) -> None:
         """What a node does every ten milliseconds."""

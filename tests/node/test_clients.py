@@ -28,7 +28,7 @@ def test_requests_are_served_through_a_real_socket() -> None:
     address = bound.getsockname()
 
     async def talk() -> bytes:
-        await node.clients.listen(bound)
+        await node.clients.listen(bound, is_standalone=False)
         reader, writer = await asyncio.open_connection(*address)
         writer.write(b"PING\r\nNOSUCH\r\n")
         writer.write_eof()

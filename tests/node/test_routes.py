@@ -306,14 +306,33 @@ def test_a_write_that_lost_its_place_is_refused_with_the_way_to_the_new_leader()
 
 
 def test_what_was_gathered_and_never_proposed_is_refused_when_leadership_is_lost() -> None:
-    """DESIGN.md: definite for what was never proposed, long before the deadline."""
+    """leader_wait_ms: definite for what was never proposed, long before the deadline."""
     cluster = three_nodes(batches_in_flight_max=1)
     cluster.cut |= {(1, 2), (1, 3), (2, 1), (3, 1)}
     proposed, gathered = talk(cluster[1], "SET a 1"), talk(cluster[1], "SET b 1", "GET b")
     assert cluster[1].group.is_leader
     cluster.run_until(lambda: not cluster[1].group.is_leader)
+    cluster.run(1100)
     assert proposed.take() == b""
     assert gathered.take() == CLUSTER_DOWN * 2
+
+
+def test_what_was_gathered_goes_to_the_next_leader_when_there_is_one_soon() -> None:
+    """The client need not know that leadership has moved; its read behind the write is to be asked again."""
+    cluster = three_nodes(batches_in_flight_max=1)
+    cluster[1].disk.is_slow = True
+    cluster.is_held = True
+    proposed, gathered = talk(cluster[1], "SET a 1"), talk(cluster[1], "INCR b", "GET b")
+    cluster.network.clear()
+    cluster.isolate(1)
+    cluster.is_held = False
+    cluster.run_until(lambda: cluster[2].group.is_serving or cluster[3].group.is_serving)
+    cluster.heal()
+    cluster.run(300)
+    assert proposed.take().startswith(b"-MOVED ")
+    incremented, read = gathered.replies()
+    assert incremented == 1
+    assert str(read).startswith("MOVED ")
 
 
 def test_leadership_that_is_being_handed_over_takes_no_writes() -> None:

@@ -22,11 +22,11 @@ SEEDS = range(60)
 class ScenarioClient:
     """One connection, what it asked, and what it was told."""
 
-    def __init__(self, scenario: Scenario, node: Node) -> None:
+    def __init__(self, scenario: Scenario, node: Node, *, is_standalone: bool) -> None:
         self._scenario = scenario
         self.node = node
         self.number = next(scenario.events)
-        self.client: Client = node.connect()
+        self.client: Client = node.connect_standalone() if is_standalone else node.connect()
         self._reader = hiredis.Reader()
         #: Sent and not yet answered; None for what is no APPEND or GET.
         self.waiting: list[Operation | None] = []
@@ -77,7 +77,8 @@ class Scenario:
     def connect(self) -> None:
         if sum(each.is_open for each in self.clients) < 6:
             node = self.random.choice(list(self.cluster.nodes.values()))
-            self.clients.append(ScenarioClient(self, node))
+            is_standalone = self.random.random() < 0.5
+            self.clients.append(ScenarioClient(self, node, is_standalone=is_standalone))
 
     def pipeline(self) -> None:
         """Let a random client send a random pipeline."""
@@ -101,7 +102,7 @@ class Scenario:
         else:
             others = (
                 "PING", "READONLY", "READWRITE", "HELLO 3", "HELLO 2", "ECHO x", "KEYS *", "DBSIZE",
-                "NOSUCH x", "GET", "SET {s}x 1", "INCR n", "MSET {s}x 1 {s}y 2", "MSET c 1 d 2",
+                "NOSUCH x", "GET", "SET {s}x 1", "INCR n", "MSET {s}x 1 {s}y 2", "MSET x 1 d 2",
                 "SET due 1 PX 20", "GET due", "WAIT 1 50", "CLIENT LIST", "RAFT DIGEST", "SCAN 0",
             )  # fmt: skip
             return request_bytes(self.random.choice(others)), None

@@ -13,6 +13,7 @@ from raftkv.raft import (
     AppendEntriesReply,
     Entry,
     EntryKind,
+    Forward,
     Heartbeat,
     HeartbeatReply,
     Message,
@@ -44,6 +45,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(HeartbeatReply, *ENVELOPE, U64),
     st.builds(TimeoutNow, *ENVELOPE),
     st.builds(TransferRequest, *ENVELOPE),
+    st.builds(Forward, *ENVELOPE, U64, U64, st.binary()),
     st.builds(ReadIndexRequest, *ENVELOPE, U64),
     st.builds(ReadIndexReply, *ENVELOPE, U64, U64, U64),
 )
