@@ -13,7 +13,7 @@ from raftkv import keyspace as keyspace_module
 from raftkv.cache import Record, RecordCache, cost_bytes
 from raftkv.keyspace import ReadsDueKey
 from raftkv.resp.replies import OK, Reply
-from raftkv.rows import key_row
+from raftkv.rows import EXPIRES, key_row
 from raftkv.slots import slot_of
 from tests.machine.replica import Replica, check_rows
 from tests.memory_rows import MemoryRows
@@ -310,8 +310,8 @@ def test_due_keys_does_not_look_again_where_it_found_nothing() -> None:
     assert keyspace.due_keys(50, 10) == {}
     assert store.scanned == []
     assert keyspace.due_keys(80, 10) == {0: [b"k"]}
-    ((first, _),) = store.scanned
-    assert int.from_bytes(first[1:9], "big") == 51
+    ((first, _),) = [each for each in store.scanned if each[0][0] == EXPIRES]
+    assert int.from_bytes(first[2:10], "big") == 51
     assert keyspace.due_keys(80, 10) == {0: [b"k"]}, "until it is removed"
 
 
@@ -352,7 +352,7 @@ class CacheModel(RuleBasedStateMachine):
         if record is None:
             record = Record(b"", 1, 0, 0, b"")
             self.cache.add(key, record)
-        record.is_recent = True
+        record.used_ms += 1
         grown_bytes = size - len(record.value)
         record.value = b"x" * size
         self.cache.resize(key, grown_bytes)
@@ -393,7 +393,7 @@ def test_keys_in_use_outlive_the_others() -> None:
     cache = RecordCache(10 * cost_bytes(b"00", Record(b"", 1, 0, 0, b"")))
     for number in range(40):
         cache.add(b"%02d" % number, Record(b"", 1, 0, 0, b""))
-        cache.records[b"00"].is_recent = True
+        cache.records[b"00"].used_ms += 1
     assert b"00" in cache.records
     assert {b"39", b"38", b"37"} <= set(cache.records)
     assert len(cache.records) == 10
