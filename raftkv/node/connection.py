@@ -32,11 +32,11 @@ from raftkv.node.refusals import (
     TOO_MANY_CLIENTS,
     UNKNOWN,
 )
-from raftkv.node.requests import common_command, crosses_slots, first_slot_of, size_of
+from raftkv.node.requests import cluster_refusal, common_command, crosses_slots, first_slot_of, size_of
 from raftkv.raft import ProposalDropped
 from raftkv.resp.parser import ProtocolError, RequestParser
 from raftkv.resp.pipeline import ReplyPipeline
-from raftkv.resp.replies import CROSS_SLOT, Error, Reply, encode_many, moved
+from raftkv.resp.replies import Error, Reply, encode_many, moved
 
 if TYPE_CHECKING:
     from raftkv.node.clients import Clients
@@ -245,7 +245,7 @@ class Connection(asyncio.Protocol):
                 writes = []
                 self._answer(refused.reply)
                 continue
-            if spec.route is WRITE and is_serving and (spec.has_one_key or not crosses_slots(spec, args)):
+            if spec.route is WRITE and is_serving and (spec.has_one_key or not cluster_refusal(spec, args)):
                 writes.append(args)
                 clock_ms = 0  # a read behind it goes another way
                 continue
@@ -295,8 +295,8 @@ class Connection(asyncio.Protocol):
     def _carry_out(self, spec: CommandSpec, args: list[bytes], now_ns: int) -> None:
         if spec.route is LOCAL:
             self._carry_out_local(spec, args)
-        elif crosses_slots(spec, args):
-            self._answer(CROSS_SLOT)
+        elif (refusal := cluster_refusal(spec, args)) is not None:
+            self._answer(refusal)
         elif spec.route is READ:
             self._carry_out_read(spec, args, now_ns)
         elif self._group.is_serving:
