@@ -1,6 +1,6 @@
 """Rows of the command table for commands on keys whatever their type, and what those rows share.
 
-Knows no command: the modules of the family do, by theme (keys, expiries, scan, databases).
+Knows no command: the modules of the family do, by theme (keys, expiries, scan, databases, object, memory).
 """
 
 from __future__ import annotations
