@@ -191,7 +191,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
         on_rename,
         docs_of("Renames a key and overwrites the destination.", KEY, _NEW_KEY),
         flags="write",
-        keys=KeySpec(1, 2, 1, flags=("RW", "access", "update", "delete")),
+        keys=KeySpec(1, 2, 1, flags=("RW", "access", "delete"), second_flags=("OW", "update")),
     ),
     row(
         b"renamenx",
@@ -199,7 +199,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
         on_renamenx,
         docs_of("Renames a key only when the target key name doesn't exist.", KEY, _NEW_KEY),
         flags="write fast",
-        keys=KeySpec(1, 2, 1, flags=("RW", "access", "insert", "delete")),
+        keys=KeySpec(1, 2, 1, flags=("RW", "access", "delete"), second_flags=("OW", "insert")),
     ),
     row(
         b"move",
@@ -207,7 +207,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
         on_move,
         docs_of("Moves a key to another database.", KEY, Argument("db", "integer")),
         flags="write fast",
-        keys=KeySpec(1, 1, 1, flags=("RW", "access", "delete")),
+        keys=KeySpec(1, 1, 1, flags=("RW", "access", "update")),
         cluster_refusal=_refuse_move,
     ),
     row(
@@ -224,7 +224,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
             complexity="O(N) where N is the size of the value.",
         ),
         flags="write denyoom",
-        keys=KeySpec(1, 2, 1, flags=("RW", "access", "update")),
+        keys=KeySpec(1, 2, 1, flags=("RO", "access"), second_flags=("OW", "update")),
         cluster_refusal=_refuse_copy,
     ),
 )

@@ -180,7 +180,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
             complexity="O(1) for every call, O(N) for a complete iteration.",
         ),
         flags="readonly",
-        tips=("nondeterministic_output", "request_policy:special"),
+        tips=("nondeterministic_output", "request_policy:special", "response_policy:special"),
     ),
     row(
         b"randomkey",

@@ -69,6 +69,8 @@ class KeySpec:
     step: int = 0
     #: What is done with them (redis COMMAND INFO): RO, RW, OW or RM, then access, update, insert, delete.
     flags: tuple[str, ...] = ()
+    #: What is done with the second of two keys, if it is something else; `flags` are the first one's then.
+    second_flags: tuple[str, ...] = ()
 
 
 NO_KEYS: Final = KeySpec()
