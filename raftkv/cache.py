@@ -33,8 +33,10 @@ class Record:
     #: Log index of the last change.
     version: int
     value: bytes
-    #: Used since the cache last looked for something to forget.
-    is_recent: bool = False
+    #: When this node last used it, by the log clock. Used anew, it is worth keeping.
+    used_ms: int = 0
+    #: Its `used_ms` when the cache last looked for something to forget and came by, or at first.
+    spared_ms: int = 0
 
 
 class RecordCache:
@@ -45,7 +47,7 @@ class RecordCache:
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self.size_bytes = 0
-        #: For look-ups alone: a hit sets the record's `is_recent`.
+        #: For look-ups alone: a hit sets the record's `used_ms`.
         self.records: OrderedDict[bytes, Record] = OrderedDict()
         self._by_db: dict[int, OrderedDict[bytes, Record]] = {0: self.records}
 
@@ -93,9 +95,9 @@ class RecordCache:
             key, record = records.popitem(last=False)
             if records is self.records and key == newest:
                 records[key] = record
-            elif record.is_recent and chances_left:
+            elif record.used_ms != record.spared_ms and chances_left:
                 chances_left -= 1
-                record.is_recent = False
+                record.spared_ms = record.used_ms
                 records[key] = record
             else:
                 self.size_bytes -= cost_bytes(key, record)

@@ -12,15 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
+from heapq import merge
+from itertools import chain
+from operator import itemgetter
 from typing import Final
 
 from raftkv import rows
 from raftkv.cache import Record, RecordCache
+from raftkv.places import Places
 from raftkv.rows import ABSENT, STRING, VALUE_OFFSET, PendingRows, RowStore
 from raftkv.slots import SLOT_COUNT
 
 #: Bytes of keys that one removal of due keys names, but for the last one's.
 DUE_BYTES_MAX: Final = 256 << 10
+
+#: The first item of a row.
+_ROW_KEY: Final = itemgetter(0)
 
 #: `set_string`: leave the expiry as it is.
 KEEP_EXPIRY: Final = -1
@@ -45,8 +53,8 @@ class KeyCount:
 class Keyspace:
     """All databases of one group; `db` says which one is meant.
 
-    Invariants: the cache holds what the rows hold, as far as it holds anything. No key expires before
-    `_first_expiry_ms`.
+    Invariants: the cache holds what the rows hold, as far as it holds anything; like the rows, it goes by
+    places. `_place` is that of `db`. No key expires before `_first_expiry_ms`.
     """
 
     def __init__(self, store: RowStore, *, cache_bytes_max: int) -> None:
@@ -63,10 +71,13 @@ class Keyspace:
         #: Keys that were removed because they had expired, since this node started.
         self.expired_count = 0
         self._cache = RecordCache(cache_bytes_max)
-        #: What the `counts` rows say, as far as it is known.
+        #: What the `counts` rows say, as far as it is known; by place.
         self._counts: dict[int, KeyCount] = {}
-        self._db = 0
+        self._places = Places(self.rows)
+        self.db = 0
         self._first_expiry_ms = 0
+        #: Random numbers that reads asked for, since this node started.
+        self._draws_count = 0
 
     @property
     def db(self) -> int:
@@ -76,7 +87,8 @@ class Keyspace:
     @db.setter
     def db(self, db: int) -> None:
         self._db = db
-        self._cache.select(db)
+        self._place = self._places.of(db)
+        self._cache.select(self._place)
 
     def begin_entry(self, *, version: int, time_ms: int) -> None:
         """Let rows be changed, by an entry of this log index and time."""
@@ -102,6 +114,23 @@ class Keyspace:
             return None
         return record
 
+    def find_in(self, db: int, key: bytes) -> Record | None:
+        """As `find`, in another database."""
+        selected, self.db = self._db, db
+        try:
+            return self.find(key)
+        finally:
+            self.db = selected
+
+    def peek(self, key: bytes) -> Record | None:
+        """As `find`, but the key does not count as used (redis LOOKUP_NOTOUCH)."""
+        held = self._cache.records.get(key)
+        used_ms = self.clock_ms if held is None else held.used_ms
+        record = self.find(key)
+        if record is not None:
+            record.used_ms = used_ms
+        return record
+
     def get_string(self, key: bytes) -> bytes | None:
         """The string at `key`; None when there is no such key. Raises `WrongType`, `ReadsDueKey`."""
         record = self.find(key)
@@ -115,7 +144,7 @@ class Keyspace:
         """Set `key` to a string, whatever it was; `expires_ms` 0: never, KEEP_EXPIRY: as it is."""
         try:
             record = self._cache.records[key]
-            record.is_recent = True
+            record.used_ms = self.clock_ms
         except KeyError:
             record = self._load(key)
         if record.kind == STRING and not record.expires_ms and not expires_ms:
@@ -145,23 +174,50 @@ class Keyspace:
         assert record.kind != ABSENT, "only an existing key gets an expiry"
         self._put(key, record, record.kind, expires_ms, record.value)
 
+    def copy(self, key: bytes, new_key: bytes, *, to_db: int) -> None:
+        """Give `new_key` of `to_db` the value and expiry of an existing key, whatever it was."""
+        source = self._record(key)
+        assert source.kind != ABSENT, "only an existing key is copied"
+        kind, expires_ms, value = source.kind, source.expires_ms, source.value
+        selected, self.db = self._db, to_db
+        try:
+            self._put(new_key, self._record(new_key), kind, expires_ms, value)
+        finally:
+            self.db = selected
+
+    def move(self, key: bytes, new_key: bytes, *, to_db: int) -> None:
+        """As `copy`, and delete the key, which is another one than `new_key` there."""
+        assert (self._db, key) != (to_db, new_key), "a key is moved onto itself"
+        self.copy(key, new_key, to_db=to_db)
+        self._remove(key, self._record(key))
+
+    def size_bytes(self, record: Record) -> int:
+        """Bytes of all rows of an existing key."""
+        size_bytes = len(record.row_key) + VALUE_OFFSET + len(record.value)
+        if record.expires_ms:
+            size_bytes += len(rows.expires_row(record.expires_ms, record.row_key))
+        return size_bytes
+
     # -- many keys --------------------------------------------------------------------------
 
     def counts(self) -> KeyCount:
         """Number of keys of this database, without a look at them."""
-        return KeyCount(*rows.unpack_counts(self.rows.get(rows.counts_row(self._db))))
+        return KeyCount(*rows.unpack_counts(self.rows.get(rows.counts_row(self._place))))
 
     def counts_by_db(self) -> dict[int, KeyCount]:
         """Number of keys of every database that has one."""
-        first, end = bytes((rows.COUNTS,)), bytes((rows.COUNTS + 1,))
-        return {row_key[1]: KeyCount(*rows.unpack_counts(row)) for row_key, row in self.rows.scan(first, end)}
+        return {self._places.database_at(place): count for place, count in self._counts_by_place()}
+
+    def _counts_by_place(self) -> Iterator[tuple[int, KeyCount]]:
+        for row_key, row in self.rows.scan(bytes((rows.COUNTS,)), bytes((rows.COUNTS + 1,))):
+            yield row_key[1], KeyCount(*rows.unpack_counts(row))
 
     def all_keys(self) -> Iterator[tuple[bytes, int]]:
         """The keys of this database and their types, in the order of their rows, as of this call.
 
         Expired ones come too, as ABSENT: whoever works in slices counts what was passed over.
         """
-        return _keys_and_types(self.rows.scan(*rows.db_range(rows.KEYS, self._db)), self.now_ms)
+        return _keys_and_types(self.rows.scan(*rows.db_range(rows.KEYS, self._place)), self.now_ms)
 
     def scan(self, cursor: int, count: int) -> tuple[Iterator[tuple[bytes, int]], ScanCursor]:
         """At least `count` rows from `cursor` on, those of one hash never apart; as of this call.
@@ -169,16 +225,44 @@ class Keyspace:
         Gives the keys with their types (ABSENT: expired), and what holds the next cursor once they
         were consumed.
         """
-        first, end = rows.db_range(rows.KEYS, self._db)
+        first, end = rows.db_range(rows.KEYS, self._place)
         slot, key_hash = cursor >> 32, cursor & 0xFFFFFFFF
         # A cursor that nobody was given may name a slot that doesn't fit a row: nothing is there.
-        first = rows.keys_from(self._db, slot, key_hash) if slot < SLOT_COUNT else end
+        first = rows.keys_from(self._place, slot, key_hash) if slot < SLOT_COUNT else end
         position = ScanCursor()
         return _keys_and_types(_page(self.rows.scan(first, end), count, position), self.now_ms), position
 
+    def keys_from_anywhere(self) -> Iterator[tuple[bytes, int]]:
+        """The keys of this database and their types, once round from a drawn one, as of this call.
+
+        A slot that holds keys is drawn, then one of its keys: both are as likely as the gap in front of
+        them is wide.
+        """
+        first, end = rows.db_range(rows.KEYS, self._place)
+        slot, key_hash = self.draw() % SLOT_COUNT, self.draw() >> 32
+        nearest = next(self.rows.scan(rows.keys_from(self._place, slot, 0), end), None)
+        nearest = nearest or next(self.rows.scan(first, end), None)
+        if nearest is None:
+            return iter(())
+        slot, _ = rows.slot_and_hash_of(nearest[0])
+        slot_first, slot_end = rows.slot_range(self._place, slot)
+        start = rows.keys_from(self._place, slot, key_hash)
+        parts = (start, slot_end), (slot_first, start), (slot_end, end), (first, slot_first)
+        return _keys_and_types(chain.from_iterable([self.rows.scan(*part) for part in parts]), self.now_ms)
+
+    def draw(self) -> int:
+        """A number of 64 bits, another one at each call. Nodes draw differently: nothing applied may ask.
+
+        Derived from what was applied, the reader's clock and the number of draws.
+        """
+        assert not self.is_applying, "what is applied must not depend on the node"
+        self._draws_count += 1
+        seed = b"%d %d %d" % (self.version, self.clock_ms, self._draws_count)
+        return int.from_bytes(blake2b(seed, digest_size=8).digest(), "big")
+
     def keys_in_slot(self, slot: int) -> Iterator[tuple[bytes, int]]:
         """The keys of a slot of this database and their types (ABSENT: expired), as of this call."""
-        return _keys_and_types(self.rows.scan(*rows.slot_range(self._db, slot)), self.now_ms)
+        return _keys_and_types(self.rows.scan(*rows.slot_range(self._place, slot)), self.now_ms)
 
     def due_keys(self, time_ms: int, count_max: int) -> dict[int, list[bytes]]:
         """Up to `count_max` keys that are due at `time_ms`, the longest due first, by database.
@@ -192,36 +276,68 @@ class Keyspace:
             return due
         first_ms = time_ms + 1
         size_bytes = 0
-        for position, (row_key, _) in enumerate(
-            self.rows.scan(*rows.expires_range(self._first_expiry_ms, time_ms))
-        ):
-            expires_ms, db, key = rows.expiry_of(row_key)
+        for position, row_key in enumerate(self._expires_rows(time_ms)):
+            expires_ms, place, key = rows.expiry_of(row_key)
             first_ms = min(first_ms, expires_ms)
             if position >= count_max or size_bytes > DUE_BYTES_MAX:
                 break
             size_bytes += len(key)
-            due.setdefault(db, []).append(key)
+            due.setdefault(self._places.database_at(place), []).append(key)
         self._first_expiry_ms = first_ms
         return due
+
+    def _expires_rows(self, time_ms: int) -> Iterator[bytes]:
+        """The `expires` rows from `_first_expiry_ms` to `time_ms`, of all databases, the earliest first."""
+        ranges = [
+            rows.expires_range(place, self._first_expiry_ms, time_ms)
+            for place, count in self._counts_by_place()
+            if count.expiring
+        ]
+        scans = [map(_ROW_KEY, self.rows.scan(*each)) for each in ranges]
+        return scans[0] if len(scans) == 1 else merge(*scans, key=rows.expiry_of)
+
+    # -- whole databases --------------------------------------------------------------------
+
+    def swap(self, first_db: int, second_db: int) -> None:
+        """Let two databases have each other's keys, however many there are."""
+        self._places.swap(first_db, second_db)
+        self.db = self._db
+
+    def flush_db(self) -> None:
+        """Delete every key of this database."""
+        # The others' values come back from the rows: to look for this one's would take longer.
+        self._cache.clear()
+        self._counts.pop(self._place, None)
+        for table in (rows.KEYS, rows.ELEMENTS, rows.EXPIRES):
+            self.rows.delete_range(*rows.db_range(table, self._place))
+        self.rows.delete(rows.counts_row(self._place))
 
     def flush_all(self) -> None:
         """Delete every key of every database."""
         self._cache.clear()
         self._counts.clear()
         self.rows.delete_range(rows.DATA_FIRST, rows.DATA_END)
+        self._reload_places()
+
+    def _reload_places(self) -> None:
+        self._places.reload()
+        self.db = self._db
 
     # -- undo -------------------------------------------------------------------------------
 
     def rollback(self, savepoint: int) -> None:
         """Take back all that was changed since the savepoint."""
         self._counts.clear()
-        for row_key in self.rows.rollback(savepoint):
+        undone = self.rows.rollback(savepoint)
+        for row_key in undone:
             owner = rows.db_and_key_of(row_key)
             if owner is not None:
                 self._cache.drop(*owner)
-            elif row_key == rows.DATA_FIRST:
+            elif row_key[0] == rows.KEYS:
                 # The keys of a deleted range are not named; those looked up since were remembered as missing.
                 self._cache.clear()
+        if any(row_key[0] == rows.PLACES or row_key == rows.DATA_FIRST for row_key in undone):
+            self._reload_places()
 
     # -- rows and cache ---------------------------------------------------------------------
 
@@ -231,17 +347,18 @@ class Keyspace:
             record = self._cache.records[key]
         except KeyError:
             return self._load(key)
-        record.is_recent = True
+        record.used_ms = self.clock_ms
         return record
 
     def _load(self, key: bytes) -> Record:
-        row_key = rows.key_row(self._db, key)
+        row_key = rows.key_row(self._place, key)
         row = self.rows.get(row_key)
         if row is None:
             record = Record(row_key, ABSENT, 0, 0, b"")
         else:
             kind, expires_ms, version = rows.unpack_value(row)
             record = Record(row_key, kind, expires_ms, version, row[VALUE_OFFSET:])
+        record.used_ms = record.spared_ms = self.clock_ms
         self._cache.add(key, record)
         return record
 
@@ -283,12 +400,12 @@ class Keyspace:
             self._first_expiry_ms = min(self._first_expiry_ms, expires_ms)
 
     def _count(self, keys: int, expiring: int) -> None:
-        counts = self._counts.get(self._db)
+        counts = self._counts.get(self._place)
         if counts is None:
-            counts = self._counts[self._db] = self.counts()
+            counts = self._counts[self._place] = self.counts()
         counts.keys += keys
         counts.expiring += expiring
-        row_key = rows.counts_row(self._db)
+        row_key = rows.counts_row(self._place)
         if counts.keys:
             self.rows.put(row_key, rows.pack_counts(counts.keys, counts.expiring))
         else:

@@ -5,11 +5,13 @@ in the order of their fields:
 
     keys      01 | db 1 | slot 2 | crc32 of the key 4 | key   ->  type 1 | expires_ms 8 | version 8 | value
     elements  02 | db 1 | slot 2 | ...                        (collections: none yet)
-    expires   03 | expires_ms 8 | db 1 | slot 2 | crc32 4 | key  ->  (empty)
+    expires   03 | db 1 | expires_ms 8 | slot 2 | crc32 4 | key  ->  (empty)
     counts    04 | db 1                                       ->  keys 8 | keys with an expiry 8
+    places    05 | database 1                                 ->  db 1
 
-Table 00 is the store's own. Invariant: a key with an expiry has exactly one `expires` row, and
-`counts` tells how many rows there are.
+`db` is where a database is stored, its place: the number that clients call it by, unless `places` says
+otherwise. So databases are swapped by two rows. Table 00 is the store's own. Invariants: a key with an
+expiry has exactly one `expires` row, `counts` tells how many rows there are, no two databases share a place.
 """
 
 from __future__ import annotations
@@ -28,10 +30,11 @@ KEYS: Final = 0x01
 ELEMENTS: Final = 0x02
 EXPIRES: Final = 0x03
 COUNTS: Final = 0x04
+PLACES: Final = 0x05
 
 #: All tables that hold data: [first, end).
 DATA_FIRST: Final = bytes((KEYS,))
-DATA_END: Final = bytes((COUNTS + 1,))
+DATA_END: Final = bytes((PLACES + 1,))
 
 #: The type byte of a string; the collections' follow. ABSENT stands for no row at all.
 ABSENT: Final = 0
@@ -48,7 +51,9 @@ POINT_DELETES_MAX: Final = 256
 _KEY_PREFIX: Final = struct.Struct(">BBHI")
 _SLOT_PREFIX: Final = struct.Struct(">BBH")
 _KEY_VALUE: Final = struct.Struct(">BQQ")
-_EXPIRES_PREFIX: Final = struct.Struct(">BQ")
+_EXPIRES_PREFIX: Final = struct.Struct(">BBQ")
+#: Bytes in front of the key in an `expires` row's key.
+_EXPIRES_KEY_OFFSET: Final = _EXPIRES_PREFIX.size + KEY_OFFSET - 2
 _COUNTS_VALUE: Final = struct.Struct(">QQ")
 
 
@@ -98,7 +103,7 @@ def slot_and_hash_of(row_key: bytes) -> tuple[int, int]:
 
 
 def keys_from(db: int, slot: int, key_hash: int) -> bytes:
-    """Where the `keys` rows of a database begin that have this slot and hash, or a higher one."""
+    """Where the `keys` rows of a place begin that have this slot and hash, or a higher one."""
     return _KEY_PREFIX.pack(KEYS, db, slot, key_hash)
 
 
@@ -109,7 +114,7 @@ def slot_range(db: int, slot: int) -> tuple[bytes, bytes]:
 
 
 def db_range(table: int, db: int) -> tuple[bytes, bytes]:
-    """[first, end) of a database's rows in `keys` or `elements`."""
+    """[first, end) of a place's rows in `keys`, `elements` or `expires`."""
     first = bytes((table, db))
     return first, next_prefix(first)
 
@@ -122,22 +127,22 @@ def next_prefix(prefix: bytes) -> bytes:
 
 def expires_row(expires_ms: int, row_key: bytes) -> bytes:
     """The key of the `expires` row that belongs to a `keys` row."""
-    return _EXPIRES_PREFIX.pack(EXPIRES, expires_ms) + row_key[1:]
+    return _EXPIRES_PREFIX.pack(EXPIRES, row_key[1], expires_ms) + row_key[2:]
 
 
-def expires_range(first_ms: int, until_ms: int) -> tuple[bytes, bytes]:
-    """[first, end) of the `expires` rows from `first_ms` to `until_ms`, both included."""
-    return _EXPIRES_PREFIX.pack(EXPIRES, first_ms), _EXPIRES_PREFIX.pack(EXPIRES, until_ms + 1)
+def expires_range(db: int, first_ms: int, until_ms: int) -> tuple[bytes, bytes]:
+    """[first, end) of a place's `expires` rows from `first_ms` to `until_ms`, both included."""
+    return _EXPIRES_PREFIX.pack(EXPIRES, db, first_ms), _EXPIRES_PREFIX.pack(EXPIRES, db, until_ms + 1)
 
 
 def expiry_of(expires_row_key: bytes) -> tuple[int, int, bytes]:
-    """Time, database and key that an `expires` row tells of."""
-    expires_ms = int.from_bytes(expires_row_key[1:9], "big")
-    return expires_ms, expires_row_key[9], expires_row_key[9 + KEY_OFFSET - 1 :]
+    """Time, place and key that an `expires` row tells of."""
+    _, db, expires_ms = _EXPIRES_PREFIX.unpack_from(expires_row_key)
+    return expires_ms, db, expires_row_key[_EXPIRES_KEY_OFFSET:]
 
 
 def db_and_key_of(row_key: bytes) -> tuple[int, bytes] | None:
-    """The database and key that a data row belongs to; None: it belongs to no single key."""
+    """The place and key that a data row belongs to; None: it belongs to no single key."""
     if len(row_key) < KEY_OFFSET:
         return None
     if row_key[0] == KEYS:
@@ -158,7 +163,7 @@ def unpack_value(row: bytes) -> tuple[int, int, int]:
 
 
 def counts_row(db: int) -> bytes:
-    """The key of a database's counters."""
+    """The key of a place's counters."""
     return bytes((COUNTS, db))
 
 
@@ -170,6 +175,11 @@ def pack_counts(keys: int, expiring: int) -> bytes:
 def unpack_counts(row: bytes | None) -> tuple[int, int]:
     """Number of keys, and of those with an expiry."""
     return (0, 0) if row is None else _COUNTS_VALUE.unpack(row)
+
+
+def place_row(database: int) -> bytes:
+    """The key of the row that tells where a database is stored."""
+    return bytes((PLACES, database))
 
 
 class _Absent:

@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"machine"}),
     frozenset({"commands"}),
     frozenset({"keyspace"}),
-    frozenset({"cache"}),
+    frozenset({"cache", "places"}),
     frozenset({"rows"}),
     frozenset({"resp"}),
     frozenset({"applied"}),

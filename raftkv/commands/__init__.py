@@ -19,11 +19,17 @@ def build_table() -> CommandTable:
     from raftkv.commands.command import COMMANDS as COMMAND
     from raftkv.commands.config import COMMANDS as CONFIG
     from raftkv.commands.connection import COMMANDS as CONNECTION
+    from raftkv.commands.databases import COMMANDS as DATABASES
+    from raftkv.commands.expiries import COMMANDS as EXPIRIES
     from raftkv.commands.keys import COMMANDS as KEYS
+    from raftkv.commands.memory import COMMANDS as MEMORY
+    from raftkv.commands.object import COMMANDS as OBJECT
     from raftkv.commands.raft import COMMANDS as RAFT
+    from raftkv.commands.scan import COMMANDS as SCAN
     from raftkv.commands.server import COMMANDS as SERVER
     from raftkv.commands.strings import COMMANDS as STRINGS
     from raftkv.commands.table import CommandTable
 
-    families = (STRINGS, KEYS, CONNECTION, CLIENT, CONFIG, COMMAND, SERVER, CLUSTER, RAFT)
+    generic = (KEYS, EXPIRIES, SCAN, DATABASES, OBJECT, MEMORY)
+    families = (STRINGS, *generic, CONNECTION, CLIENT, CONFIG, COMMAND, SERVER, CLUSTER, RAFT)
     return CommandTable(spec for family in families for spec in family)

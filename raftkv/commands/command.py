@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from raftkv.commands.containers import container
 from raftkv.commands.glob import compile_glob
 from raftkv.commands.session import Session
-from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, keys_of
+from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, KeySpec, keys_of
 from raftkv.resp.replies import NULL_ARRAY, SYNTAX_ERROR, Error, Reply, ReplySet, Simple, printable
 
 #: Redis's texts.
@@ -101,7 +101,7 @@ def describe(spec: CommandSpec) -> Reply:
         spec.keys.step,
         _words("@" + category for category in sorted(spec.acl_categories)),
         ReplySet([tip.encode() for tip in spec.tips]),
-        ReplySet([_key_spec(spec)] if spec.keys.first else []),
+        ReplySet(_key_specs(spec.keys)),
         ReplySet([describe(subcommand) for subcommand in spec.subcommands.values()]),
     ]
 
@@ -110,9 +110,15 @@ def _words(words: Iterable[str]) -> ReplySet:
     return ReplySet([Simple(word) for word in words])
 
 
-def _key_spec(spec: CommandSpec) -> Reply:
+def _key_specs(keys: KeySpec) -> list[Reply]:
     """Where the keys are, in the newer of Redis's two ways (redis COMMAND, "Key specifications")."""
-    keys = spec.keys
+    if keys.second_flags:
+        first = KeySpec(keys.first, keys.first, 1, keys.flags)
+        return [_key_spec(first), _key_spec(KeySpec(keys.last, keys.last, 1, keys.second_flags))]
+    return [_key_spec(keys)] if keys.first else []
+
+
+def _key_spec(keys: KeySpec) -> Reply:
     # Redis counts the last key from the first one, or from the end.
     last = keys.last if keys.last < 0 else keys.last - keys.first
     return {

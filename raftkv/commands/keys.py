@@ -1,41 +1,26 @@
-"""Keys whatever their type: existence, expiry, iteration (redis, "Generic" commands).
+"""Keys whatever their type: existence, names, copies (redis, "Generic" commands).
 
-Orders that clients see are those of the rows: by slot, then by hash.
+What is about their expiry is in `expiries`, how they are found in `scan`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from typing import Final
 
-from raftkv.commands.expiry import ExpiryUnit, invalid_expiry, to_milliseconds
-from raftkv.commands.glob import GLOB_BYTES_MAX, compile_glob
-from raftkv.commands.table import NO_KEYS, READ, WRITE, Argument, CommandDocs, CommandSpec, KeySpec, Sliced
-from raftkv.keyspace import Keyspace, ScanCursor
-from raftkv.resp.integers import parse_integer
-from raftkv.resp.replies import NOT_AN_INTEGER, OK, SYNTAX_ERROR, Error, Reply, Simple, printable
-from raftkv.rows import STRING
+from raftkv.commands.databases import read_database
+from raftkv.commands.generic import KEY, KEYS, ONE_READ, SUMMED, docs_of, row
+from raftkv.commands.kinds import TYPE_NAMES
+from raftkv.commands.table import Argument, CommandSpec, KeySpec
+from raftkv.keyspace import Keyspace
+from raftkv.resp.replies import NO_SUCH_KEY, OK, SYNTAX_ERROR, Error, Reply, Simple
 
-#: What TYPE calls the type bytes of rows.
-_TYPE_NAMES: Final = {STRING: "string"}
 _NO_TYPE: Final = Simple("none")
 
-#: Type bytes that SCAN's TYPE asks for. Expired keys are ABSENT, which is none of them.
-_ALL_KINDS: Final = frozenset(_TYPE_NAMES)
-_NO_KINDS: Final[frozenset[int]] = frozenset()
-_KINDS_BY_NAME: Final = {name.encode(): frozenset({kind}) for kind, name in _TYPE_NAMES.items()}
-
-#: Rows that a long read handles between two looks at the time.
-_ROWS_PER_STEP: Final = 256
-
-_INVALID_CURSOR: Final = Error("ERR invalid cursor")
-_PATTERN_TOO_LONG: Final = Error(f"ERR the pattern is longer than {GLOB_BYTES_MAX} bytes")
-_NX_WITH_OTHERS: Final = Error("ERR NX and XX, GT or LT options at the same time are not compatible")
-_GT_WITH_LT: Final = Error("ERR GT and LT options at the same time are not compatible")
-
-_CURSOR_END: Final = 1 << 64
-_CURSOR_DIGITS_MAX: Final = 20
+#: Redis's texts.
+_SAME_OBJECT: Final = Error("ERR source and destination objects are the same")
+_MOVE_IN_CLUSTER: Final = Error("ERR MOVE is not allowed in cluster mode")
+_COPY_IN_CLUSTER: Final = Error("ERR Copying to another database is not allowed in cluster mode")
 
 
 def on_del(keyspace: Keyspace, args: list[bytes]) -> Reply:
@@ -45,364 +30,201 @@ def on_del(keyspace: Keyspace, args: list[bytes]) -> Reply:
 
 def on_exists(keyspace: Keyspace, args: list[bytes]) -> Reply:
     """redis EXISTS: a key named twice counts twice."""
+    return sum([keyspace.peek(key) is not None for key in args[1:]])
+
+
+def on_touch(keyspace: Keyspace, args: list[bytes]) -> Reply:
+    """redis TOUCH: as EXISTS, but the keys count as used (see OBJECT IDLETIME), on this node."""
     return sum([keyspace.find(key) is not None for key in args[1:]])
 
 
 def on_type(keyspace: Keyspace, args: list[bytes]) -> Reply:
     """redis TYPE"""
-    record = keyspace.find(args[1])
-    return _NO_TYPE if record is None else Simple(_TYPE_NAMES[record.kind])
+    record = keyspace.peek(args[1])
+    return _NO_TYPE if record is None else Simple(TYPE_NAMES[record.kind])
 
 
-def on_expire(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis EXPIRE"""
-    return _expire(keyspace, args, ExpiryUnit.SECONDS)
-
-
-def on_pexpire(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis PEXPIRE"""
-    return _expire(keyspace, args, ExpiryUnit.MILLISECONDS)
-
-
-def _expire(keyspace: Keyspace, args: list[bytes], unit: ExpiryUnit) -> Reply:
-    options = _read_conditions(args[3:])
-    if isinstance(options, Error):
-        return options
-    number = parse_integer(args[2])
-    if number is None:
-        return NOT_AN_INTEGER
-    expires_ms = to_milliseconds(number, unit, now_ms=keyspace.now_ms)
-    if expires_ms is None:
-        return invalid_expiry(args[0].decode("ascii").lower())
-    record = keyspace.find(args[1])
-    if record is None or not _may_change(options, record.expires_ms, expires_ms):
-        return 0
-    if expires_ms <= keyspace.now_ms:
-        keyspace.delete(args[1])
-    else:
-        keyspace.set_expiry(args[1], expires_ms)
-    return 1
-
-
-def _read_conditions(words: list[bytes]) -> frozenset[bytes] | Error:
-    for word in words:
-        if word.lower() not in (b"nx", b"xx", b"gt", b"lt"):
-            return Error(f"ERR Unsupported option {printable(word)}")
-    options = frozenset(word.lower() for word in words)
-    if b"nx" in options and len(options) > 1:
-        return _NX_WITH_OTHERS
-    return _GT_WITH_LT if {b"gt", b"lt"} <= options else options
-
-
-def _may_change(options: frozenset[bytes], before_ms: int, after_ms: int) -> bool:
-    """Whether the conditions allow the change; a key without expiry (0) lives longer than any other."""
-    return not (
-        (b"nx" in options and before_ms)
-        or (b"xx" in options and not before_ms)
-        or (b"gt" in options and (not before_ms or after_ms <= before_ms))
-        or (b"lt" in options and before_ms and after_ms >= before_ms)
-    )
-
-
-def on_persist(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis PERSIST"""
-    record = keyspace.find(args[1])
-    if record is None or not record.expires_ms:
-        return 0
-    keyspace.set_expiry(args[1], 0)
-    return 1
-
-
-def on_ttl(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis TTL: rounded to the nearest second."""
-    left_ms = _left_ms(keyspace, args[1])
-    return left_ms if left_ms < 0 else (left_ms + 500) // 1000
-
-
-def on_pttl(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis PTTL"""
-    return _left_ms(keyspace, args[1])
-
-
-def _left_ms(keyspace: Keyspace, key: bytes) -> int:
-    """Milliseconds left by the reader's clock; -1: it never expires; -2: there is no such key."""
-    record = keyspace.find(key)
-    if record is None:
-        return -2
-    return record.expires_ms - keyspace.clock_ms if record.expires_ms else -1
-
-
-def on_dbsize(keyspace: Keyspace, _args: list[bytes]) -> Reply:
-    """redis DBSIZE: keys that are due but not removed yet count, as in Redis."""
-    return keyspace.counts().keys
-
-
-def on_keys(keyspace: Keyspace, args: list[bytes]) -> Reply | Sliced:
-    """redis KEYS"""
-    if len(args[1]) > GLOB_BYTES_MAX:
-        return _PATTERN_TOO_LONG
-    return Sliced(_collect(keyspace.all_keys(), compile_glob(args[1]), _ALL_KINDS))
-
-
-def on_scan(keyspace: Keyspace, args: list[bytes]) -> Reply | Sliced:
-    """redis SCAN: stateless, and valid on every node; the keys of one hash come in one reply."""
-    cursor = _read_cursor(args[1])
-    if cursor is None:
-        return _INVALID_CURSOR
-    pattern, kinds, count = b"*", _ALL_KINDS, 10
-    for position in range(2, len(args), 2):
-        word, value = args[position].lower(), args[position + 1 : position + 2]
-        if word == b"match" and value:
-            pattern = value[0]
-        elif word == b"type" and value:
-            kinds = _KINDS_BY_NAME.get(value[0].lower(), _NO_KINDS)
-        elif word == b"count" and value:
-            number = parse_integer(value[0])
-            if number is None:
-                return NOT_AN_INTEGER
-            if number < 1:
-                return SYNTAX_ERROR
-            count = number
-        else:
-            return SYNTAX_ERROR
-    if len(pattern) > GLOB_BYTES_MAX:
-        return _PATTERN_TOO_LONG
-    found, position_after = keyspace.scan(cursor, count)
-    page = Sliced(_collect_page(_collect(found, compile_glob(pattern), kinds), position_after))
-    # A small page is one step's work anyway: it need not wait for a turn of its own.
-    return page if count > _ROWS_PER_STEP else page.run()
-
-
-def _read_cursor(text: bytes) -> int | None:
-    """An unsigned number of 64 bits, leading zeros allowed; None: it is none."""
-    if not text.isdigit() or len(text) > _CURSOR_DIGITS_MAX:
-        return None
-    cursor = int(text)
-    return cursor if cursor < _CURSOR_END else None
-
-
-def _collect(
-    found: Iterator[tuple[bytes, int]], pattern: re.Pattern[bytes], kinds: frozenset[int]
-) -> Generator[None, None, list[bytes]]:
-    """The keys that match, a few hundred rows per step, those that don't match included."""
-    keys = []
-    matches = pattern.fullmatch
-    for position, (key, kind) in enumerate(found, 1):
-        if kind in kinds and matches(key):
-            keys.append(key)
-        if position % _ROWS_PER_STEP == 0:
-            yield
-    return keys
-
-
-def _collect_page(
-    work: Generator[None, None, list[bytes]], after: ScanCursor
-) -> Generator[None, None, Reply]:
-    keys = yield from work
-    return [b"%d" % after.next, keys]
-
-
-def on_flushall(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis FLUSHALL: ASYNC and SYNC are the same here."""
-    if len(args) > 2 or (len(args) == 2 and args[1].lower() not in (b"async", b"sync")):
-        return SYNTAX_ERROR
-    keyspace.flush_all()
+def on_rename(keyspace: Keyspace, args: list[bytes]) -> Reply:
+    """redis RENAME"""
+    key, new_key = args[1], args[2]
+    if keyspace.find(key) is None:
+        return NO_SUCH_KEY
+    if key != new_key:
+        keyspace.move(key, new_key, to_db=keyspace.db)
     return OK
 
 
-_KEY: Final = Argument("key", "key", key_spec_index=0)
-_KEYS: Final = Argument("key", "key", key_spec_index=0, flags=("multiple",))
-_CONDITION: Final = Argument(
-    "condition",
-    "oneof",
-    flags=("optional",),
-    since="7.0.0",
-    arguments=tuple(
-        Argument(word.lower(), "pure-token", token=word, since="7.0.0") for word in ("NX", "XX", "GT", "LT")
-    ),
-)
+def on_renamenx(keyspace: Keyspace, args: list[bytes]) -> Reply:
+    """redis RENAMENX"""
+    key, new_key = args[1], args[2]
+    if keyspace.find(key) is None:
+        return NO_SUCH_KEY
+    if keyspace.find(new_key) is not None:
+        return 0
+    keyspace.move(key, new_key, to_db=keyspace.db)
+    return 1
 
 
-def _row(
-    name: bytes,
-    arity: int,
-    handler: object,
-    docs: CommandDocs,
-    *,
-    flags: str,
-    keys: KeySpec = NO_KEYS,
-    tips: tuple[str, ...] = (),
-) -> CommandSpec:
-    """One row of this family; route and ACL categories follow from the flags."""
-    words = set(flags.split())
-    categories = {"keyspace", "write" if "write" in words else "read", "fast" if "fast" in words else "slow"}
-    return CommandSpec(
-        name=name,
-        arity=arity,
-        flags=frozenset(words - {"dangerous"}),
-        route=WRITE if "write" in words else READ,
-        keys=keys,
-        handler=handler,  # type: ignore[arg-type]  # a handler of this family
-        acl_categories=frozenset(categories | (words & {"dangerous"})),
-        tips=tips,
-        docs=docs,
-    )
+def on_move(keyspace: Keyspace, args: list[bytes]) -> Reply:
+    """redis MOVE"""
+    key, to_db = args[1], read_database(args[2])
+    if isinstance(to_db, Error):
+        return to_db
+    if to_db == keyspace.db:
+        return _SAME_OBJECT
+    if keyspace.find(key) is None or keyspace.find_in(to_db, key) is not None:
+        return 0
+    keyspace.move(key, key, to_db=to_db)
+    return 1
 
 
-def _docs(
-    summary: str, *arguments: Argument, since: str = "1.0.0", complexity: str = "O(1)", group: str = "generic"
-) -> CommandDocs:
-    return CommandDocs(summary, since=since, group=group, complexity=complexity, arguments=arguments)
+def _refuse_move(_args: list[bytes]) -> Error:
+    return _MOVE_IN_CLUSTER
 
 
-_ONE_READ: Final = KeySpec(1, 1, 1, flags=("RO",))
-_ONE_LOOK: Final = KeySpec(1, 1, 1, flags=("RO", "access"))
-_ONE_CHANGE: Final = KeySpec(1, 1, 1, flags=("RW", "update"))
-_ALL_DELETED: Final = KeySpec(1, -1, 1, flags=("RM", "delete"))
-_SUMMED: Final = ("request_policy:multi_shard", "response_policy:agg_sum")
+def on_copy(keyspace: Keyspace, args: list[bytes]) -> Reply:
+    """redis COPY"""
+    key, new_key = args[1], args[2]
+    options = _read_copy_options(args[3:], db=keyspace.db)
+    if isinstance(options, Error):
+        return options
+    if (options.to_db, new_key) == (keyspace.db, key):
+        return _SAME_OBJECT
+    if keyspace.find(key) is None:
+        return 0
+    if keyspace.find_in(options.to_db, new_key) is not None and not options.replaces:
+        return 0
+    keyspace.copy(key, new_key, to_db=options.to_db)
+    return 1
+
+
+@dataclass(slots=True)
+class _CopyOptions:
+    to_db: int
+    replaces: bool = False
+
+
+def _read_copy_options(words: list[bytes], *, db: int) -> _CopyOptions | Error:
+    options = _CopyOptions(db)
+    rest = iter(words)
+    for word in rest:
+        if word.lower() == b"replace":
+            options.replaces = True
+            continue
+        text = next(rest, None)
+        if word.lower() != b"db" or text is None:
+            return SYNTAX_ERROR
+        to_db = read_database(text)
+        if isinstance(to_db, Error):
+            return to_db
+        options.to_db = to_db
+    return options
+
+
+def _refuse_copy(args: list[bytes]) -> Error | None:
+    """Only the copy to another database; what is wrong with the options is said first, as in Redis."""
+    options = _read_copy_options(args[3:], db=0)
+    if isinstance(options, Error):
+        return options
+    return _COPY_IN_CLUSTER if options.to_db else None
+
+
+_NEW_KEY: Final = Argument("newkey", "key", key_spec_index=1)
 _PER_KEY: Final = "O(N) where N is the number of keys."
+_ALL_DELETED: Final = KeySpec(1, -1, 1, flags=("RM", "delete"))
+_ALL_READ: Final = KeySpec(1, -1, 1, flags=("RO",))
 
 COMMANDS: tuple[CommandSpec, ...] = (
-    _row(
+    row(
         b"del",
         -2,
         on_del,
-        _docs("Deletes one or more keys.", _KEYS, complexity=_PER_KEY),
+        docs_of("Deletes one or more keys.", KEYS, complexity=_PER_KEY),
         flags="write",
         keys=_ALL_DELETED,
-        tips=_SUMMED,
+        tips=SUMMED,
     ),
-    _row(
+    row(
         b"unlink",
         -2,
         on_del,
-        _docs("Deletes one or more keys, as DEL does.", _KEYS, since="4.0.0", complexity=_PER_KEY),
+        docs_of("Deletes one or more keys, as DEL does.", KEYS, since="4.0.0", complexity=_PER_KEY),
         flags="write fast",
         keys=_ALL_DELETED,
-        tips=_SUMMED,
+        tips=SUMMED,
     ),
-    _row(
+    row(
         b"exists",
         -2,
         on_exists,
-        _docs("Determines whether one or more keys exist.", _KEYS, complexity=_PER_KEY),
+        docs_of("Determines whether one or more keys exist.", KEYS, complexity=_PER_KEY),
         flags="readonly fast",
-        keys=KeySpec(1, -1, 1, flags=("RO",)),
-        tips=_SUMMED,
+        keys=_ALL_READ,
+        tips=SUMMED,
     ),
-    _row(
+    row(
+        b"touch",
+        -2,
+        on_touch,
+        docs_of(
+            "Returns the number of existing keys out of those specified after updating the time they were "
+            "last accessed.",
+            KEYS,
+            since="3.2.1",
+            complexity=_PER_KEY,
+        ),
+        flags="readonly fast",
+        keys=_ALL_READ,
+        tips=SUMMED,
+    ),
+    row(
         b"type",
         2,
         on_type,
-        _docs("Determines the type of value stored at a key.", _KEY),
+        docs_of("Determines the type of value stored at a key.", KEY),
         flags="readonly fast",
-        keys=_ONE_READ,
+        keys=ONE_READ,
     ),
-    _row(
-        b"expire",
+    row(
+        b"rename",
+        3,
+        on_rename,
+        docs_of("Renames a key and overwrites the destination.", KEY, _NEW_KEY),
+        flags="write",
+        keys=KeySpec(1, 2, 1, flags=("RW", "access", "delete"), second_flags=("OW", "update")),
+    ),
+    row(
+        b"renamenx",
+        3,
+        on_renamenx,
+        docs_of("Renames a key only when the target key name doesn't exist.", KEY, _NEW_KEY),
+        flags="write fast",
+        keys=KeySpec(1, 2, 1, flags=("RW", "access", "delete"), second_flags=("OW", "insert")),
+    ),
+    row(
+        b"move",
+        3,
+        on_move,
+        docs_of("Moves a key to another database.", KEY, Argument("db", "integer")),
+        flags="write fast",
+        keys=KeySpec(1, 1, 1, flags=("RW", "access", "update")),
+        cluster_refusal=_refuse_move,
+    ),
+    row(
+        b"copy",
         -3,
-        on_expire,
-        _docs(
-            "Sets the expiration time of a key in seconds.", _KEY, Argument("seconds", "integer"), _CONDITION
+        on_copy,
+        docs_of(
+            "Copies the value of a key to a new key.",
+            Argument("source", "key", key_spec_index=0),
+            Argument("destination", "key", key_spec_index=1),
+            Argument("destination-db", "integer", token="DB", flags=("optional",)),
+            Argument("replace", "pure-token", token="REPLACE", flags=("optional",)),
+            since="6.2.0",
+            complexity="O(N) where N is the size of the value.",
         ),
-        flags="write fast",
-        keys=_ONE_CHANGE,
-    ),
-    _row(
-        b"pexpire",
-        -3,
-        on_pexpire,
-        _docs(
-            "Sets the expiration time of a key in milliseconds.",
-            _KEY,
-            Argument("milliseconds", "integer"),
-            _CONDITION,
-            since="2.6.0",
-        ),
-        flags="write fast",
-        keys=_ONE_CHANGE,
-    ),
-    _row(
-        b"ttl",
-        2,
-        on_ttl,
-        _docs("Returns the expiration time in seconds of a key.", _KEY),
-        flags="readonly fast",
-        keys=_ONE_LOOK,
-        tips=("nondeterministic_output",),
-    ),
-    _row(
-        b"pttl",
-        2,
-        on_pttl,
-        _docs("Returns the expiration time in milliseconds of a key.", _KEY, since="2.6.0"),
-        flags="readonly fast",
-        keys=_ONE_LOOK,
-        tips=("nondeterministic_output",),
-    ),
-    _row(
-        b"persist",
-        2,
-        on_persist,
-        _docs("Removes the expiration time of a key.", _KEY, since="2.2.0"),
-        flags="write fast",
-        keys=_ONE_CHANGE,
-    ),
-    _row(
-        b"keys",
-        2,
-        on_keys,
-        _docs(
-            "Returns all key names that match a pattern.",
-            Argument("pattern", "pattern"),
-            complexity="O(N) with N being the number of keys in the database.",
-        ),
-        flags="readonly dangerous",
-        tips=("request_policy:all_shards", "nondeterministic_output_order"),
-    ),
-    _row(
-        b"scan",
-        -2,
-        on_scan,
-        _docs(
-            "Iterates over the key names in the database.",
-            Argument("cursor", "integer"),
-            Argument("pattern", "pattern", token="MATCH", flags=("optional",)),
-            Argument("count", "integer", token="COUNT", flags=("optional",)),
-            Argument("type", "string", token="TYPE", flags=("optional",), since="6.0.0"),
-            since="2.8.0",
-            complexity="O(1) for every call, O(N) for a complete iteration.",
-        ),
-        flags="readonly",
-        tips=("nondeterministic_output", "request_policy:special"),
-    ),
-    _row(
-        b"dbsize",
-        1,
-        on_dbsize,
-        _docs("Returns the number of keys in the database.", group="server"),
-        flags="readonly fast",
-        tips=("request_policy:all_shards", "response_policy:agg_sum"),
-    ),
-    _row(
-        b"flushall",
-        -1,
-        on_flushall,
-        _docs(
-            "Removes all keys from all databases.",
-            Argument(
-                "flush-type",
-                "oneof",
-                flags=("optional",),
-                arguments=(
-                    Argument("async", "pure-token", token="ASYNC", since="4.0.0"),
-                    Argument("sync", "pure-token", token="SYNC", since="6.2.0"),
-                ),
-            ),
-            group="server",
-            complexity="O(1) rows written; their space is reclaimed in the background.",
-        ),
-        flags="write dangerous",
-        tips=("request_policy:all_shards", "response_policy:all_succeeded"),
+        flags="write denyoom",
+        keys=KeySpec(1, 2, 1, flags=("RO", "access"), second_flags=("OW", "update")),
+        cluster_refusal=_refuse_copy,
     ),
 )

@@ -69,6 +69,8 @@ class KeySpec:
     step: int = 0
     #: What is done with them (redis COMMAND INFO): RO, RW, OW or RM, then access, update, insert, delete.
     flags: tuple[str, ...] = ()
+    #: What is done with the second of two keys, if it is something else; `flags` are the first one's then.
+    second_flags: tuple[str, ...] = ()
 
 
 NO_KEYS: Final = KeySpec()
@@ -196,19 +198,23 @@ class CommandSpec:
     tips: tuple[str, ...] = ()
     #: Of a container: by the second word, lower case.
     subcommands: Mapping[bytes, CommandSpec] = field(default_factory=lambda: _NO_SUBCOMMANDS)
+    #: Given a request: what a listener answers that behaves as a node of a cluster, and so has database 0
+    #: alone; None: it serves the request. Without this it serves them all.
+    cluster_refusal: Callable[[list[bytes]], Error | None] | None = None
     #: What `arity` means, as [least, most] arguments, names included.
     args_min: int = field(init=False)
     args_max: int = field(init=False)
     #: Of a node of a Redis Cluster alone (redis: the group "cluster").
     is_of_cluster: bool = field(init=False)
-    #: Every request names exactly one key.
+    #: Every request names exactly one key, and there is nothing more to ask before it is served.
     has_one_key: bool = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_of_cluster", self.docs.group == "cluster")
         object.__setattr__(self, "args_min", abs(self.arity))
         object.__setattr__(self, "args_max", self.arity if self.arity > 0 else sys.maxsize)
-        object.__setattr__(self, "has_one_key", 0 < self.keys.first == self.keys.last)
+        has_one_key = 0 < self.keys.first == self.keys.last and self.cluster_refusal is None
+        object.__setattr__(self, "has_one_key", has_one_key)
         assert self.name == self.name.lower(), f"{self.name!r} is not in lower case"
         assert self.arity != 0, f"{self.name!r} takes no name"
         assert self.flags <= FLAGS, f"{self.name!r} has unknown flags {set(self.flags - FLAGS)}"

@@ -24,10 +24,10 @@ from raftkv.node import refusals
 from raftkv.node.holds import HeldRead, Hold
 from raftkv.node.pending import OwnBatches
 from raftkv.node.reply_stream import ReplyStream
-from raftkv.node.requests import RequestsAlike, common_command, crosses_slots, first_slot_of, size_of
+from raftkv.node.requests import RequestsAlike, cluster_refusal, common_command, first_slot_of, size_of
 from raftkv.raft import ProposalDropped
 from raftkv.resp.parser import ProtocolError, RequestParser
-from raftkv.resp.replies import CROSS_SLOT, NO_CLUSTER, Error, Reply, moved
+from raftkv.resp.replies import NO_CLUSTER, Error, Reply, moved
 from raftkv.transport.sockets import end_address
 
 if TYPE_CHECKING:
@@ -187,8 +187,9 @@ class Connection(asyncio.Protocol):
         group = self._group
         return group.is_serving or (self._is_standalone and self._clients.other_leader() is not None)
 
-    def _crosses_slots(self, spec: CommandSpec, args: list[bytes]) -> bool:
-        return not (spec.has_one_key or self._is_standalone) and crosses_slots(spec, args)
+    def _refusal_before(self, spec: CommandSpec, args: list[bytes]) -> Error | None:
+        """What a node of a Redis Cluster refuses before it looks any further."""
+        return None if spec.has_one_key or self._is_standalone else cluster_refusal(spec, args)
 
     # -- carrying out -----------------------------------------------------------------------
 
@@ -262,7 +263,7 @@ class Connection(asyncio.Protocol):
                 writes = []
                 self._answer(refused.reply)
                 continue
-            if spec.route is WRITE and takes_writes and not self._crosses_slots(spec, args):
+            if spec.route is WRITE and takes_writes and self._refusal_before(spec, args) is None:
                 writes.append(args)
                 clock_ms = 0  # a read behind it goes another way
                 continue
@@ -271,7 +272,7 @@ class Connection(asyncio.Protocol):
                 writes = []
             if spec.route is READ:
                 clock_ms = clock_ms or self._clock_if_readable(now_ns)
-                if clock_ms and not self._crosses_slots(spec, args):
+                if clock_ms and self._refusal_before(spec, args) is None:
                     self._read_now(spec, args, clock_ms)
                     continue
             self._carry_out(spec, args, now_ns)
@@ -312,8 +313,8 @@ class Connection(asyncio.Protocol):
     def _carry_out(self, spec: CommandSpec, args: list[bytes], now_ns: int) -> None:
         if spec.route is LOCAL:
             self._carry_out_local(spec, args)
-        elif self._crosses_slots(spec, args):
-            self._answer(CROSS_SLOT)
+        elif (refusal := self._refusal_before(spec, args)) is not None:
+            self._answer(refusal)
         elif spec.route is READ:
             self._carry_out_read(spec, args, now_ns)
         elif self._takes_writes():

@@ -9,6 +9,7 @@ from operator import itemgetter
 from typing import Final
 
 from raftkv.commands.table import CommandSpec, keys_of
+from raftkv.resp.replies import CROSS_SLOT, Error
 from raftkv.slots import slot_of
 
 _NAME_OF: Final = itemgetter(0)
@@ -49,6 +50,13 @@ def crosses_slots(spec: CommandSpec, args: list[bytes]) -> bool:
     """Whether the command's keys are of several slots."""
     keys = spec.keys
     return keys.first != keys.last and len({slot_of(key) for key in keys_of(spec, args)}) > 1
+
+
+def cluster_refusal(spec: CommandSpec, args: list[bytes]) -> Error | None:
+    """What a node of a cluster answers instead of serving the request; None: it serves it."""
+    if crosses_slots(spec, args):
+        return CROSS_SLOT
+    return None if spec.cluster_refusal is None else spec.cluster_refusal(args)
 
 
 def size_of(requests: Collection[list[bytes]]) -> int:

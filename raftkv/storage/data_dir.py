@@ -26,7 +26,7 @@ from pathlib import Path
 from raftkv.storage.durable_file import replace_file, sync_directory
 from raftkv.storage.errors import DataDirRefused, StorageFailure
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _FORMAT_NAME = "raftkv"
 #: What a crash while the directory was being made can leave behind.
 _LEFTOVERS = frozenset({"LOCK", "FORMAT.new"})

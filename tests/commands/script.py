@@ -6,7 +6,7 @@ from raftkv.resp.replies import Reply
 from tests.machine.replica import Replica, check_rows
 
 NOW_MS = 1_800_000_000_000
-READS = {b"GET", b"MGET", b"STRLEN", b"TTL", b"PTTL", b"EXISTS", b"TYPE"}
+READS = frozenset(b"GET MGET STRLEN TTL PTTL EXPIRETIME PEXPIRETIME EXISTS TOUCH TYPE".split())
 
 
 def run(replica: Replica, line: str) -> Reply:

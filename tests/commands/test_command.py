@@ -66,6 +66,18 @@ def test_last_key_is_counted_from_the_first_or_from_the_end() -> None:
     assert set_ == {b"lastkey": 0, b"keystep": 1, b"limit": 0}
 
 
+def test_two_keys_that_are_used_in_two_ways_are_told_apart() -> None:
+    """redis COMMAND, "Key specifications": the source is read, the destination overwritten."""
+    reply = ask(open_session(), "COMMAND", "INFO", "copy")
+    assert isinstance(reply, list)
+    assert reply[0][3:6] == [1, 2, 1]
+    source, destination = reply[0][8].items
+    assert source[b"flags"] == words("RO", "access")
+    assert destination[b"flags"] == words("OW", "update")
+    assert [each[b"begin_search"][b"spec"][b"index"] for each in (source, destination)] == [1, 2]
+    assert {each[b"find_keys"][b"spec"][b"lastkey"] for each in (source, destination)} == {0}
+
+
 def test_docs_explain_arguments_and_leave_out_what_is_unknown() -> None:
     """redis COMMAND DOCS; redis-cli makes its hints of it."""
     assert ask(open_session(), "COMMAND", "DOCS", "wait", "nosuch") == {

@@ -11,6 +11,7 @@ from raftkv.rows import (
     COUNTS,
     EXPIRES,
     KEYS,
+    PLACES,
     RowStore,
     counts_row,
     expires_row,
@@ -68,7 +69,9 @@ class Replica:
 
 
 def check_rows(replica: Replica) -> None:
-    """Assert what rows promise: each key in its place, one `expires` row per expiry, right counts."""
+    """Assert what rows promise: each key in its place, one `expires` row per expiry, right counts, and no
+    two databases in one place.
+    """
     rows = dict(replica.all_rows())
     expected: dict[bytes, bytes] = {}
     counts: dict[int, list[int]] = {}
@@ -87,3 +90,6 @@ def check_rows(replica: Replica) -> None:
     assert actual == expected
     stored = {row_key: value for row_key, value in rows.items() if row_key[0] == COUNTS}
     assert stored == {counts_row(db): pack_counts(*count) for db, count in counts.items()}
+    places = {row_key[1]: value[0] for row_key, value in rows.items() if row_key[0] == PLACES}
+    assert sorted(places.values()) == sorted(places), "databases only change places with each other"
+    assert all(database != place for database, place in places.items())

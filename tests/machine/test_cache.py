@@ -16,7 +16,7 @@ def filled(count: int) -> RecordCache:
     for number in range(count):
         cache.add(b"%04d" % number, record())
     for each in cache.records.values():
-        each.is_recent = True
+        each.used_ms += 1
     return cache
 
 
@@ -25,7 +25,7 @@ def test_one_key_more_does_not_walk_over_all_others() -> None:
     cache = filled(1000)
     cache.add(b"more", record())
     assert len(cache.records) == 1000
-    assert sum(not each.is_recent for each in cache.records.values()) == CHANCES_MAX + 1
+    assert sum(each.used_ms == each.spared_ms for each in cache.records.values()) == CHANCES_MAX + 1
 
 
 def test_a_database_gets_its_room_from_the_largest() -> None:

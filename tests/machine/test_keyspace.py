@@ -13,7 +13,7 @@ from raftkv import keyspace as keyspace_module
 from raftkv.cache import Record, RecordCache, cost_bytes
 from raftkv.keyspace import ReadsDueKey
 from raftkv.resp.replies import OK, Reply
-from raftkv.rows import key_row
+from raftkv.rows import EXPIRES, key_row
 from raftkv.slots import slot_of
 from tests.machine.replica import Replica, check_rows
 from tests.memory_rows import MemoryRows
@@ -83,6 +83,36 @@ class CacheOfOneKey(RuleBasedStateMachine):
         """All at once."""
         self.do(b"FLUSHALL", db=1)
 
+    @rule(db=st.integers(0, 2))
+    def flush_one(self, db: int) -> None:
+        """One database of three."""
+        self.do(b"FLUSHDB", db=db)
+
+    @rule(first=st.integers(0, 2), second=st.integers(0, 2))
+    def swap(self, first: int, second: int) -> None:
+        """Two databases, or one with itself."""
+        self.do(b"SWAPDB", b"%d" % first, b"%d" % second, db=0)
+
+    @rule(key=KEYS, db=st.integers(0, 1), to_db=st.integers(0, 2))
+    def move(self, key: bytes, db: int, to_db: int) -> None:
+        """To another database, or not."""
+        self.do(b"MOVE", key, b"%d" % to_db, db=db)
+
+    @rule(
+        key=KEYS,
+        new_key=KEYS,
+        db=st.integers(0, 1),
+        words=st.sampled_from([[], [b"REPLACE"], [b"DB", b"1"], [b"DB", b"0", b"REPLACE"]]),
+    )
+    def copy(self, key: bytes, new_key: bytes, db: int, words: list[bytes]) -> None:
+        """Within a database and from one to another."""
+        self.do(b"COPY", key, new_key, *words, db=db)
+
+    @rule(key=KEYS, new_key=KEYS, db=st.integers(0, 1), name=st.sampled_from([b"RENAME", b"RENAMENX"]))
+    def rename(self, key: bytes, new_key: bytes, db: int, name: bytes) -> None:
+        """To itself, too."""
+        self.do(name, key, new_key, db=db)
+
     @rule(by_ms=st.integers(1, 20))
     def pass_time(self, by_ms: int) -> None:
         """Some keys get due."""
@@ -103,11 +133,14 @@ class CacheOfOneKey(RuleBasedStateMachine):
         self.replicas[2] = Replica(self.replicas[2].store)
 
     @rule(
-        args=st.sampled_from([(b"KEYS", b"*"), (b"SCAN", b"0"), (b"DBSIZE",), (b"MGET", b"a", b"b", b"{a}c")])
+        args=st.sampled_from(
+            [(b"KEYS", b"*"), (b"SCAN", b"0"), (b"DBSIZE",), (b"MGET", b"a", b"b", b"{a}c"), (b"TOUCH", b"a")]
+        ),
+        db=st.integers(0, 2),
     )
-    def read(self, args: tuple[bytes, ...]) -> None:
+    def read(self, args: tuple[bytes, ...], db: int) -> None:
         """Reads warm caches up and change nothing else."""
-        replies = [replica.read(*args) for replica in self.replicas]
+        replies = [replica.read(*args, db=db) for replica in self.replicas]
         assert replies[1:] == replies[:-1]
 
     @invariant()
@@ -276,6 +309,47 @@ def test_due_keys_come_longest_due_first_and_not_too_many() -> None:
     assert keyspace.due_keys(30, 1) == {0: [b"k5"]}, "a time before those that were seen"
 
 
+def test_due_keys_of_all_databases_come_in_one_order() -> None:
+    """Contract: due_keys, the longest due first; by the numbers that databases have now."""
+    replica = Replica()
+    for number in (30, 10, 40, 20, 50):
+        replica.write(b"SET", b"k%d" % number, b"v", b"PXAT", b"%d" % number, db=number // 10 % 3)
+    replica.write(b"SWAPDB", b"1", b"7")
+    keyspace = replica.machine.keyspace
+    assert keyspace.due_keys(60, 3) == {7: [b"k10"], 2: [b"k20"], 0: [b"k30"]}
+    assert keyspace.due_keys(60, 9) == {7: [b"k10", b"k40"], 2: [b"k20", b"k50"], 0: [b"k30"]}
+    for run in replica.machine.expiry_commands(45, 10):
+        replica.write(*run.commands[0], time_ms=45, db=run.db)
+    assert {db: count.keys for db, count in keyspace.counts_by_db().items()} == {2: 1}
+    check_rows(replica)
+
+
+def test_due_keys_of_a_database_that_was_swapped_meanwhile_are_found_again() -> None:
+    """The entry that removes due keys names their database, which may be another when it is applied."""
+    replica = Replica()
+    replica.write(b"SET", b"k", b"v", b"PXAT", b"10")
+    replica.write(b"SET", b"k", b"lasting", db=1)
+    (run,) = replica.machine.expiry_commands(20, 10)
+    replica.write(b"SWAPDB", b"0", b"1")
+    replica.write(*run.commands[0], time_ms=20, db=run.db)
+    assert replica.read(b"GET", b"k", db=0) == b"lasting"
+    assert replica.machine.keyspace.due_keys(20, 10) == {1: [b"k"]}
+
+
+@pytest.mark.parametrize("keys_count", [1, 1000])
+def test_swap_costs_the_same_for_any_number_of_keys(keys_count: int) -> None:
+    """Contract of `swap`: two rows; and back again, none is left."""
+    replica = Replica()
+    fill(replica, [b"%d" % number for number in range(keys_count)])
+    before = replica.all_rows()
+    replica.write(b"SWAPDB", b"0", b"9")
+    assert len(replica.all_rows()) == len(before) + 2
+    assert replica.read(b"DBSIZE", db=9) == keys_count
+    assert Replica(replica.store).read(b"GET", b"0", db=9) == b"v"
+    replica.write(b"SWAPDB", b"9", b"0")
+    assert replica.all_rows() == before
+
+
 def test_due_keys_that_are_long_come_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Contract: an entry has a bounded size; one key comes in any case."""
     monkeypatch.setattr(keyspace_module, "DUE_BYTES_MAX", 100)
@@ -310,8 +384,8 @@ def test_due_keys_does_not_look_again_where_it_found_nothing() -> None:
     assert keyspace.due_keys(50, 10) == {}
     assert store.scanned == []
     assert keyspace.due_keys(80, 10) == {0: [b"k"]}
-    ((first, _),) = store.scanned
-    assert int.from_bytes(first[1:9], "big") == 51
+    ((first, _),) = [each for each in store.scanned if each[0][0] == EXPIRES]
+    assert int.from_bytes(first[2:10], "big") == 51
     assert keyspace.due_keys(80, 10) == {0: [b"k"]}, "until it is removed"
 
 
@@ -352,7 +426,7 @@ class CacheModel(RuleBasedStateMachine):
         if record is None:
             record = Record(b"", 1, 0, 0, b"")
             self.cache.add(key, record)
-        record.is_recent = True
+        record.used_ms += 1
         grown_bytes = size - len(record.value)
         record.value = b"x" * size
         self.cache.resize(key, grown_bytes)
@@ -393,7 +467,7 @@ def test_keys_in_use_outlive_the_others() -> None:
     cache = RecordCache(10 * cost_bytes(b"00", Record(b"", 1, 0, 0, b"")))
     for number in range(40):
         cache.add(b"%02d" % number, Record(b"", 1, 0, 0, b""))
-        cache.records[b"00"].is_recent = True
+        cache.records[b"00"].used_ms += 1
     assert b"00" in cache.records
     assert {b"39", b"38", b"37"} <= set(cache.records)
     assert len(cache.records) == 10

@@ -135,6 +135,22 @@ def flush_and_change(keyspace: Keyspace) -> None:
     keyspace.set_string(b"new", b"after", 99999)
 
 
+def flush_one_and_change(keyspace: Keyspace) -> None:
+    """All keys of one database, which is looked into afterwards."""
+    keyspace.flush_db()
+    assert keyspace.find(b"timed") is None, "what is remembered as missing has to come back too"
+    keyspace.set_string(b"kept", b"after")
+
+
+def swap_and_change(keyspace: Keyspace) -> None:
+    """Databases and keys that change places."""
+    keyspace.copy(b"kept", b"new", to_db=2)
+    keyspace.swap(0, 1)
+    keyspace.set_string(b"kept", b"elsewhere")
+    keyspace.swap(1, 2)
+    keyspace.move(b"kept", b"gone", to_db=1)
+
+
 def broken_table(change: Callable[[Keyspace], None], fault: Callable[[], None]) -> CommandTable:
     """The commands, and one more that makes a change and then fails."""
 
@@ -163,7 +179,15 @@ def raise_fault() -> None:
 @pytest.mark.parametrize("is_stored", [True, False])
 @pytest.mark.parametrize("cache_bytes_max", [0, 1 << 20])
 @pytest.mark.parametrize(
-    ("change", "more_keys_count"), [(change_a_lot, 0), (flush_and_change, 0), (flush_and_change, 300)]
+    ("change", "more_keys_count"),
+    [
+        (change_a_lot, 0),
+        (flush_and_change, 0),
+        (flush_and_change, 300),
+        (flush_one_and_change, 0),
+        (flush_one_and_change, 300),
+        (swap_and_change, 0),
+    ],
 )
 def test_command_that_fails_midway_leaves_nothing_behind(
     is_stored: bool,

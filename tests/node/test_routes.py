@@ -47,6 +47,21 @@ def test_keys_of_several_slots_are_refused_everywhere(node_id: int) -> None:
     )
 
 
+@pytest.mark.parametrize("node_id", [1, 2])
+def test_other_databases_are_refused_everywhere(node_id: int) -> None:
+    """redis 7.2 in cluster mode: alone and between other commands; nothing of it is done."""
+    cluster = three_nodes()
+    move = b"-ERR MOVE is not allowed in cluster mode\r\n"
+    swapdb = b"-ERR SWAPDB is not allowed in cluster mode\r\n"
+    copy = b"-ERR Copying to another database is not allowed in cluster mode\r\n"
+    lines = ("MOVE a 1", "SWAPDB 0 1", "COPY {a}1 {a}2 DB 1")
+    assert [talk(cluster[node_id], line).take() for line in lines] == [move, swapdb, copy]
+    assert talk(cluster[node_id], *lines).take() == move + swapdb + copy
+    lines = ("SET a 1", "MOVE a 1", "COPY a {a}2 DB 0", "COPY a b DB 1", "GET a")
+    cross_slot = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
+    assert talk(cluster[1], *lines).take() == b"+OK\r\n" + move + b":1\r\n" + cross_slot + b"$1\r\n1\r\n"
+
+
 def test_a_leader_refuses_what_it_does_not_know_and_nothing_else() -> None:
     """redis processCommand: unknown commands and arities are answered in their place, on every node."""
     cluster = three_nodes()
