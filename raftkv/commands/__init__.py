@@ -25,5 +25,5 @@ def build_table() -> CommandTable:
     from raftkv.commands.strings import COMMANDS as STRINGS
     from raftkv.commands.table import CommandTable
 
-    families = (STRINGS, KEYS, CONNECTION, CLIENT, CONFIG, COMMAND, SERVER, CLUSTER, RAFT)
+    families = (*(STRINGS, KEYS, CONNECTION, CLIENT, CONFIG, COMMAND, SERVER, CLUSTER, RAFT),)
     return CommandTable(spec for family in families for spec in family)

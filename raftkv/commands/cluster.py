@@ -202,7 +202,7 @@ def _link(status: NodeStatus, member: MemberStatus, way: bytes, now_ms: int) -> 
     return {
         b"direction": way,
         b"node": _name(status, member),
-        b"create-time": now_ms - 1000 * status.process.uptime_s,
+        b"create-time": min(now_ms, status.started_ms),
         b"events": b"rw" if way == b"to" else b"r",
         b"send-buffer-allocated": 0,
         b"send-buffer-used": 0,

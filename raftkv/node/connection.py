@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
         self._group = clients.group
         self._resolve, self._known = clients.table.resolve, clients.table.known
         self._now_ns = clients.clock.now_ns
-        self._count_error = clients.count_error
+        self._count_error, self._calls = clients.count_error, clients.calls
         self._parser = RequestParser(limits=clients.parser_limits)
         self._pipeline = ReplyPipeline()
         self._transport: asyncio.Transport | None = None
@@ -92,7 +92,6 @@ class Connection(asyncio.Protocol):
         #: Since the connection was made.
         self.input_bytes = 0
         self.output_bytes = 0
-        self.commands_count = 0
 
     # -- the socket -------------------------------------------------------------------------
 
@@ -218,7 +217,7 @@ class Connection(asyncio.Protocol):
                 return False
             self._answers += replies
             self._send()
-        self.commands_count += len(requests)
+        self._calls[spec.name] += len(requests)
         self.session.last_command = spec.name
         return True
 
@@ -228,14 +227,14 @@ class Connection(asyncio.Protocol):
         Writes in a row, the bulk of a busy connection's requests, go to the group in one piece.
         """
         backlog = self._backlog
-        waiting_count = len(backlog)
         session = self.session
         resolve = self._resolve
         is_serving = self._group.is_serving
         clock_ms = 0  # taken for the first read of those that may be answered at once
-        spec: CommandSpec | None = None
+        alike: CommandSpec | None = None  # requests in a row are counted together: so many waited before them
+        before_count = 0
         writes: list[list[bytes]] = []
-        left_count = max(0, waiting_count - _PIECE_COUNT)
+        left_count = max(0, len(backlog) - _PIECE_COUNT)
         while len(backlog) > left_count and self._hold is None and not session.is_closing:
             args = backlog.popleft()
             try:
@@ -244,7 +243,12 @@ class Connection(asyncio.Protocol):
                 self._submit(writes, size_of(writes))
                 writes = []
                 self._answer(refused.reply)
+                before_count -= 1
                 continue
+            if spec is not alike:
+                if alike is not None:
+                    self._calls[alike.name] += before_count - len(backlog) - 1
+                alike, before_count = spec, len(backlog) + 1
             if spec.route is WRITE and is_serving and (spec.has_one_key or not crosses_slots(spec, args)):
                 writes.append(args)
                 clock_ms = 0  # a read behind it goes another way
@@ -259,9 +263,9 @@ class Connection(asyncio.Protocol):
                     continue
             self._carry_out(spec, args, now_ns)
         self._submit(writes, size_of(writes))
-        self.commands_count += waiting_count - len(backlog)
-        if spec is not None:
-            session.last_command = spec.name
+        if alike is not None:
+            self._calls[alike.name] += before_count - len(backlog)
+            session.last_command = alike.name
         if self._garbage is not None:
             self._refuse_garbage()
         self._send()
@@ -274,7 +278,6 @@ class Connection(asyncio.Protocol):
         """
         now_ns = self._now_ns()
         self._is_confirmed, self._is_impatient = is_confirmed, is_impatient
-        waiting_count = len(self._backlog)
         while count and self._backlog and self._hold is None and not self.session.is_closing:
             args = self._backlog.popleft()
             count -= 1
@@ -284,8 +287,8 @@ class Connection(asyncio.Protocol):
                 self._answer(refused.reply)
                 continue
             self._carry_out(spec, args, now_ns)
+            self._calls[spec.name] += self._hold is None
         self._is_confirmed = self._is_impatient = False
-        self.commands_count += waiting_count - len(self._backlog)
         if self._hold is None:
             self._process(now_ns)
         else:
@@ -380,8 +383,7 @@ class Connection(asyncio.Protocol):
     def _answer_held(self, hold_number: int, reply: Reply) -> None:
         """Answer the request that is held, and end its hold."""
         if self._is_held(hold_number):
-            self._backlog.popleft()
-            self.commands_count += 1
+            self._calls[self._resolve(self._backlog.popleft()).name] += 1
             self._answer(reply)
             self._resume(hold_number)
 
@@ -491,7 +493,6 @@ class Connection(asyncio.Protocol):
         self._release()
         if hold is Hold.LOG_TIME:
             self._backlog.popleft()
-            self.commands_count += 1
             self._answer(EXPIRY_UNSETTLED)
         self._process_first(len(self._backlog), is_confirmed=False, is_impatient=True)
 

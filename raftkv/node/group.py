@@ -104,7 +104,7 @@ class Group:
         links: Links,
         clock: Clock,
         request_sync: Callable[[int], None],
-        request_flush: Callable[[], None],
+        request_flush: Callable[[], object],
         call_soon: Callable[[Callable[[], None]], object],
         call_later: Callable[[float, Callable[[], None]], object],
         on_leader: Callable[[int], None],
