@@ -20,10 +20,15 @@ def build_table() -> CommandTable:
     from raftkv.commands.config import COMMANDS as CONFIG
     from raftkv.commands.connection import COMMANDS as CONNECTION
     from raftkv.commands.keys import COMMANDS as KEYS
+    from raftkv.commands.latency import COMMANDS as LATENCY
     from raftkv.commands.raft import COMMANDS as RAFT
     from raftkv.commands.server import COMMANDS as SERVER
+    from raftkv.commands.slowlog import COMMANDS as SLOWLOG
     from raftkv.commands.strings import COMMANDS as STRINGS
     from raftkv.commands.table import CommandTable
 
-    families = (*(STRINGS, KEYS, CONNECTION, CLIENT, CONFIG, COMMAND, SERVER, CLUSTER, RAFT),)
+    families = (
+        *(STRINGS, KEYS, CONNECTION, CLIENT, CONFIG, COMMAND, SERVER, CLUSTER, RAFT),
+        *(SLOWLOG, LATENCY),
+    )
     return CommandTable(spec for family in families for spec in family)
