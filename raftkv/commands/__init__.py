@@ -21,6 +21,7 @@ def build_table() -> CommandTable:
     from raftkv.commands.connection import COMMANDS as CONNECTION
     from raftkv.commands.keys import COMMANDS as KEYS
     from raftkv.commands.latency import COMMANDS as LATENCY
+    from raftkv.commands.persistence import COMMANDS as PERSISTENCE
     from raftkv.commands.raft import COMMANDS as RAFT
     from raftkv.commands.server import COMMANDS as SERVER
     from raftkv.commands.slowlog import COMMANDS as SLOWLOG
@@ -29,6 +30,6 @@ def build_table() -> CommandTable:
 
     families = (
         *(STRINGS, KEYS, CONNECTION, CLIENT, CONFIG, COMMAND, SERVER, CLUSTER, RAFT),
-        *(SLOWLOG, LATENCY),
+        *(PERSISTENCE, SLOWLOG, LATENCY),
     )
     return CommandTable(spec for family in families for spec in family)

@@ -128,6 +128,32 @@ def test_resetstat_lets_counters_begin_at_nothing() -> None:
     assert info(cluster, 1, "errorstats") == {"errorstat_ERR": "count=1"}
 
 
+def test_save_waits_for_its_flush() -> None:
+    """redis SAVE: the connection waits, others don't."""
+    cluster = three_nodes()
+    client = cluster[1].connect()
+    client.send("SAVE", "PING")
+    cluster.run(30)
+    assert client.replies() == []
+    assert cluster[1].ask("BGSAVE")[0].args == ("ERR Background save already in progress",)
+    assert info(cluster, 1, "persistence")["rdb_bgsave_in_progress"] == "1"
+    cluster[1].flushes_waiting.pop(0)()
+    cluster.run(20)
+    assert client.replies() == [b"OK", b"PONG"]
+    assert info(cluster, 1, "persistence")["rdb_saves"] == "1"
+
+
+def test_shutdown_stops_the_node_without_a_reply() -> None:
+    """redis SHUTDOWN."""
+    cluster = three_nodes()
+    client = cluster[2].connect()
+    client.send("SHUTDOWN NOSAVE")
+    cluster.run(30)
+    assert cluster[2].was_told_to_stop
+    assert client.take() == b""
+    assert b"can't be undone" in cluster[2].ask("SHUTDOWN ABORT")[0].args[0].encode()
+
+
 def test_time_has_microseconds() -> None:
     """redis TIME."""
     cluster = three_nodes()
