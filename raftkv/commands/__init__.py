@@ -21,8 +21,10 @@ def build_table() -> CommandTable:
     from raftkv.commands.connection import COMMANDS as CONNECTION
     from raftkv.commands.keys import COMMANDS as KEYS
     from raftkv.commands.latency import COMMANDS as LATENCY
+    from raftkv.commands.lolwut import COMMANDS as LOLWUT
     from raftkv.commands.persistence import COMMANDS as PERSISTENCE
     from raftkv.commands.raft import COMMANDS as RAFT
+    from raftkv.commands.refused import COMMANDS as REFUSED
     from raftkv.commands.server import COMMANDS as SERVER
     from raftkv.commands.slowlog import COMMANDS as SLOWLOG
     from raftkv.commands.strings import COMMANDS as STRINGS
@@ -30,6 +32,6 @@ def build_table() -> CommandTable:
 
     families = (
         *(STRINGS, KEYS, CONNECTION, CLIENT, CONFIG, COMMAND, SERVER, CLUSTER, RAFT),
-        *(PERSISTENCE, SLOWLOG, LATENCY),
+        *(PERSISTENCE, SLOWLOG, LATENCY, LOLWUT, REFUSED),
     )
     return CommandTable(spec for family in families for spec in family)

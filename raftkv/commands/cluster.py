@@ -12,6 +12,7 @@ other; `redis-cli --cluster check` compares them.
 from __future__ import annotations
 
 from raftkv.commands.containers import container
+from raftkv.commands.refused import CLUSTER_ROWS
 from raftkv.commands.session import MemberStatus, NodeStatus, Session, member_name, shard_name
 from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, Handler, Sliced
 from raftkv.raft.types import FOLLOWER, LEADER, NOBODY, Role
@@ -360,6 +361,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
                 ),
                 is_admin=True,
             ),
+            *CLUSTER_ROWS,
         ),
     ),
 )

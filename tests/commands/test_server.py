@@ -281,3 +281,13 @@ def test_waitaof_at_a_follower_is_refused_after_its_arguments() -> None:
     refused = ask(follower, "WAITAOF", "0", "0", "0")
     assert isinstance(refused, Error)
     assert refused.text.startswith("ERR WAITAOF cannot be used with replica instances.")
+
+
+def test_lolwut_draws_the_same_for_the_same_words() -> None:
+    """redis LOLWUT: the version is in it."""
+    drawn = ask(open_session(), "LOLWUT", "VERSION", "5")
+    assert isinstance(drawn, Verbatim)
+    assert b"Redis ver. 7.2.4\n" in drawn.text
+    assert ask(open_session(), "LOLWUT", "version", "5", "9") == drawn
+    assert ask(open_session(), "LOLWUT") != drawn
+    assert ask(open_session(), "LOLWUT", "VERSION", "x") == NOT_AN_INTEGER
