@@ -151,7 +151,7 @@ def serve(
     config = _config_of(path, {key: text for key, text in texts.items() if text is not None})
     from raftkv.node.node import run_node
 
-    raise typer.Exit(run_node(config))
+    raise typer.Exit(run_node(config, path))
 
 
 @app.command(epilog=_EXIT_CODES)

@@ -50,6 +50,7 @@ _MINUTE_MS = 60_000
 _MB = 1 << 20
 _GB = 1 << 30
 _TB = 1 << 40
+_INT64_MAX = (1 << 63) - 1
 
 
 class ConfigError(Exception):
@@ -251,6 +252,34 @@ class Config:
     #: Milliseconds of the event loop that work over many rows takes at a time.
     slice_ms: int = field(
         default=3, metadata=_key(Integer(1, 1000), "slice of work over many rows", is_runtime=True)
+    )
+
+    # -- what is observed --
+
+    #: Microseconds that a command's handler may take before it is kept in the slow log; -1: none is kept.
+    #: Below 1000 every command is measured one by one, which takes as long as a short command itself.
+    slowlog_slower_than_us: int = field(
+        default=10_000,
+        metadata=_key(
+            Integer(-1, _INT64_MAX),
+            "time from which a command counts as slow",
+            redis="slowlog-log-slower-than",
+            is_runtime=True,
+        ),
+    )
+    slowlog_count_max: int = field(
+        default=128,
+        metadata=_key(Integer(0, 1_000_000), "slow commands kept", redis="slowlog-max-len", is_runtime=True),
+    )
+    #: Milliseconds that make an fsync, a command or a late turn of the loop an event for LATENCY; 0: none.
+    latency_threshold_ms: int = field(
+        default=0,
+        metadata=_key(
+            Integer(0, _INT64_MAX),
+            "time from which LATENCY notes what took so long",
+            redis="latency-monitor-threshold",
+            is_runtime=True,
+        ),
     )
 
     def __post_init__(self) -> None:

@@ -70,6 +70,8 @@ class Keyspace:
         self.is_applying = False
         #: Keys that were removed because they had expired, since this node started.
         self.expired_count = 0
+        #: Look-ups by reads that found no key, since this node started.
+        self.missed_count = 0
         self._cache = RecordCache(cache_bytes_max)
         #: What the `counts` rows say, as far as it is known; by place.
         self._counts: dict[int, KeyCount] = {}
@@ -90,6 +92,11 @@ class Keyspace:
         self._place = self._places.of(db)
         self._cache.select(self._place)
 
+    @property
+    def cache_bytes(self) -> int:
+        """What the live values in memory take up, about."""
+        return self._cache.size_bytes
+
     def begin_entry(self, *, version: int, time_ms: int) -> None:
         """Let rows be changed, by an entry of this log index and time."""
         self.version = version
@@ -103,6 +110,8 @@ class Keyspace:
         """The key's record; None when there is none or it has expired. Raises `ReadsDueKey`."""
         record = self._record(key)
         if record.kind == ABSENT:
+            if not self.is_applying:
+                self.missed_count += 1
             return None
         expires_ms = record.expires_ms
         if expires_ms and expires_ms <= self.clock_ms:
@@ -111,6 +120,8 @@ class Keyspace:
             if self.is_applying:
                 self._remove(key, record)
                 self.expired_count += 1
+            else:
+                self.missed_count += 1
             return None
         return record
 

@@ -28,6 +28,7 @@ from raftkv.commands.table import (
     CommandTable,
     KeySpec,
     Sliced,
+    keys_of,
 )
 from raftkv.keyspace import Keyspace, ReadsDueKey, WrongType
 from raftkv.raft.types import EntryId
@@ -125,6 +126,13 @@ class Machine:
         self._store = store
         self._commands = CommandTable([*commands, EXPIRE_DUE])
         self._applied = store.applied
+        #: Keys that READ commands named, since this node started.
+        self.lookups_count = 0
+
+    @property
+    def commands(self) -> CommandTable:
+        """The table that entries are applied by, with the one command that no client can send."""
+        return self._commands
 
     @property
     def applied_index(self) -> int:
@@ -230,7 +238,9 @@ class Machine:
         """Run a READ command on what is applied. Raises ReadsDueKey."""
         keyspace = self._begin_read(spec, db, clock_ms)
         try:
-            return spec.handler(keyspace, args)  # type: ignore[return-value]  # a read awaits nothing
+            reply = spec.handler(keyspace, args)
+            self.lookups_count += 1 if spec.has_one_key else len(keys_of(spec, args))
+            return reply  # type: ignore[return-value]  # a read awaits nothing
         except WrongType:
             return WRONG_TYPE
         except (MemoryError, RowStoreFailure, ReadsDueKey):
@@ -260,7 +270,10 @@ class Machine:
             raise
         except Exception:  # noqa: BLE001 - `read` will meet it again, and tell what it means
             return None
-        return None if Sliced in map(type, replies) else replies  # type: ignore[return-value]  # a read awaits nothing
+        if Sliced in map(type, replies):
+            return None
+        self.lookups_count += len(requests)
+        return replies  # type: ignore[return-value]  # a read awaits nothing
 
     def count_keys_in_slot(self, slot: int) -> Sliced:
         """The number of live keys in a slot."""

@@ -7,11 +7,12 @@ uses a setting: whoever does reads `RuntimeSettings.config` each time, or is tol
 
 from __future__ import annotations
 
-import fnmatch
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from raftkv.config import SETTINGS, Config, ConfigError, Setting
+from raftkv.config import SETTINGS, Config, ConfigError, Setting, read_toml
 from raftkv.config_values import Choice, Flag, Integer, Number, Size
 
 #: Parameters that clients and tools ask for and that hold one value here (redis CONFIG GET).
@@ -23,6 +24,8 @@ _FIXED: Mapping[str, str] = {
     "cluster-require-full-coverage": "yes",
     "databases": "1",
     "io-threads": "1",
+    "latency-tracking": "yes",
+    "latency-tracking-info-percentiles": "50 99 99.9",
     "maxmemory": "0",
     "maxmemory-policy": "noeviction",
     "notify-keyspace-events": "",
@@ -68,25 +71,24 @@ class RuntimeSettings:
         """What holds now. Only keys described as `is_runtime` ever differ from the start."""
         return self._config
 
-    def get(self, pattern: str) -> dict[str, str]:
-        """Return name -> value of the parameters whose name matches the glob (redis CONFIG GET)."""
-        wanted = pattern.lower()
-        return {name: value for name, value in self._shown().items() if fnmatch.fnmatchcase(name, wanted)}
-
     def set(self, name: str, value: str) -> None:
         """Change one parameter. Raises SettingRefused."""
         self.set_all([(name, value)])
 
     def set_all(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Change several parameters or, raising SettingRefused, none of them (redis CONFIG SET)."""
-        changes: dict[str, object] = {}
+        """Change several parameters or, raising SettingRefused, none of them (redis CONFIG SET).
+
+        All names are looked at before any value, as Redis does.
+        """
         seen: set[str] = set()
+        for given, _ in pairs:
+            _check_name(given)
+            if given.lower() in seen:
+                raise _refused(given, "duplicate parameter")
+            seen.add(given.lower())
+        changes: dict[str, object] = {}
         for given, value in pairs:
-            name = given.lower()
-            if name in seen:
-                raise _refused(name, "duplicate parameter")
-            seen.add(name)
-            changes.update(self._change_of(name, given, value))
+            changes.update(_change_of(given.lower(), value))
         if not changes:
             return
         try:
@@ -95,25 +97,32 @@ class RuntimeSettings:
             raise _refused(refusal.key or "?", refusal.reason) from None
         self._on_change(self._config)
 
-    def _change_of(self, name: str, given: str, value: str) -> dict[str, object]:
-        """Return the fields that setting `name` to `value` changes: none if it holds already."""
-        if name in _FIXED:
-            if value.lower() != _FIXED[name]:
-                raise _refused(name, f"raftkv always has {_FIXED[name]!r} here")
-            return {}
-        if name == _OUTPUT_LIMITS:
-            return {"output_buffer_bytes_max": _output_limit(value)}
-        setting = _BY_NAME.get(name)
-        if setting is None:
-            raise SettingRefused(f"ERR Unknown option or number of arguments for CONFIG SET - '{given}'")
-        if not setting.is_runtime:
-            raise _refused(name, "can't set immutable config")
-        if setting.key == "log_level":
-            return {"log_level": _log_level(value)}
-        return {setting.key: _parsed(setting, value)}
+    def rewritten(self, data: bytes, *, name: str) -> bytes:
+        """Return a configuration file's bytes with the settings that hold now (redis CONFIG REWRITE).
 
-    def _shown(self) -> dict[str, str]:
-        """Return every parameter, ordered by name."""
+        Of those that can change while the node runs, each whose value in the file, or by default, is another
+        one gets a line; everything else, comments too, stays. Raises ConfigError if that can't be done.
+        """
+        table = read_toml(data, name=name)
+        changes: dict[str, object] = {}
+        for setting in SETTINGS:
+            value = getattr(self._config, setting.key)
+            written = setting.kind.check(table[setting.key]) if setting.key in table else setting.default
+            if setting.is_runtime and value != written:
+                changes[setting.key] = value
+        text = data.decode()
+        for key, value in changes.items():
+            text = _with_line(text, key, json.dumps(value))
+        try:
+            is_right = read_toml(text.encode(), name=name) == {**table, **changes}
+        except ConfigError:
+            is_right = False
+        if not is_right:
+            raise ConfigError("is written in a way that only people can change", source=name)
+        return text.encode()
+
+    def shown(self) -> dict[str, str]:
+        """Return every parameter's value by its name, ordered by name (redis CONFIG GET)."""
         shown = dict(_FIXED)
         for name, setting in _BY_NAME.items():
             value = getattr(self._config, setting.key)
@@ -125,6 +134,49 @@ class RuntimeSettings:
         limit = self._config.output_buffer_bytes_max
         shown[_OUTPUT_LIMITS] = f"normal {limit} 0 0 slave {limit} 0 0 pubsub {limit} 0 0"
         return dict(sorted(shown.items()))
+
+
+def _check_name(given: str) -> None:
+    """Raise SettingRefused for a parameter that there isn't, or that can't change."""
+    name = given.lower()
+    if name in _FIXED or name == _OUTPUT_LIMITS:
+        return
+    setting = _BY_NAME.get(name)
+    if setting is None:
+        raise SettingRefused(f"ERR Unknown option or number of arguments for CONFIG SET - '{given}'")
+    if not setting.is_runtime:
+        raise _refused(given, "can't set immutable config")
+
+
+def _change_of(name: str, value: str) -> dict[str, object]:
+    """Return the fields that setting `name`, a checked one, to `value` changes; none if it holds already."""
+    if name in _FIXED:
+        if value.lower() != _FIXED[name]:
+            raise _refused(name, f"raftkv always has {_FIXED[name]!r} here")
+        return {}
+    if name == _OUTPUT_LIMITS:
+        return {"output_buffer_bytes_max": _output_limit(value)}
+    setting = _BY_NAME[name]
+    if setting.key == "log_level":
+        return {"log_level": _log_level(value)}
+    return {setting.key: _parsed(setting, value)}
+
+
+def _with_line(text: str, key: str, literal: str) -> str:
+    """Return a TOML text whose top-level `key` has another value, in its place or behind all other keys.
+
+    `literal` is JSON's, which for numbers, strings and truth values is TOML's too.
+    """
+    table = re.search(r"^[ \t]*\[", text, re.MULTILINE)
+    end = len(text) if table is None else table.start()
+    head, tail = text[:end], text[end:]
+    line = re.compile(rf"^([ \t]*{key}[ \t]*=[ \t]*)[^#\r\n]*?([ \t]*(?:#.*)?)$", re.MULTILINE)
+    changed, count = line.subn(lambda found: f"{found[1]}{literal}{found[2]}", head)
+    if count:
+        return changed + tail
+    body = head.rstrip()
+    blank = head[len(body) :] or "\n"
+    return f"{body}\n{key} = {literal}{blank}{tail}" if body else f"{key} = {literal}\n{head}{tail}"
 
 
 def _refused(name: str, reason: str) -> SettingRefused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import fields
 
 import pytest
@@ -56,6 +57,9 @@ OTHER_VALUES = {
     "flush_commands_max": "1000",
     "log_warn_bytes": "1073741824",
     "slice_ms": "5",
+    "slowlog_slower_than_us": "0",
+    "slowlog_count_max": "5",
+    "latency_threshold_ms": "100",
 }
 
 
@@ -304,23 +308,18 @@ def test_raft_config_holds_the_shared_settings() -> None:
 def test_config_get_shows_redis_names() -> None:
     """redis-benchmark asks for save and appendonly; cluster tools for cluster-enabled."""
     settings = RuntimeSettings(Config())
-    assert settings.get("save") == {"save": ""}
-    assert settings.get("appendonly") == {"appendonly": "yes"}
-    assert settings.get("MAXCLIENTS") == {"maxclients": "10000"}
-    assert settings.get("protected-mode") == {"protected-mode": "yes"}
-    assert settings.get("proto-max-bulk-len") == {"proto-max-bulk-len": str(512 << 20)}
-    assert settings.get("loglevel") == {"loglevel": "notice"}
-    assert list(settings.get("cluster-announce-*")) == [
-        "cluster-announce-bus-port",
-        "cluster-announce-ip",
-        "cluster-announce-port",
-    ]
-    assert settings.get("nothing*") == {}
+    shown = settings.shown()
+    assert (shown["save"], shown["appendonly"]) == ("", "yes")
+    assert (shown["maxclients"], shown["protected-mode"]) == ("10000", "yes")
+    assert shown["proto-max-bulk-len"] == str(512 << 20)
+    assert shown["loglevel"] == "notice"
+    assert shown["slowlog-log-slower-than"] == "10000"
+    assert {"cluster-announce-bus-port", "cluster-announce-ip", "cluster-announce-port"} <= set(shown)
 
 
 def test_config_get_shows_every_setting() -> None:
     """Each key by Redis's name for it, or its own with dashes."""
-    shown = RuntimeSettings(Config()).get("*")
+    shown = RuntimeSettings(Config()).shown()
     assert {setting.redis_name for setting in SETTINGS} <= set(shown)
     assert list(shown) == sorted(shown)
 
@@ -331,7 +330,7 @@ def test_config_set_changes_what_runs() -> None:
     settings = RuntimeSettings(Config(), on_change=lambda config: told.append(config.clients_max))
     settings.set("MaxClients", "12")
     assert settings.config.clients_max == 12
-    assert settings.get("maxclients") == {"maxclients": "12"}
+    assert settings.shown()["maxclients"] == "12"
     assert told == [12]
 
 
@@ -380,7 +379,7 @@ def test_config_set_of_several_is_all_or_nothing() -> None:
     with pytest.raises(SettingRefused, match="'port'"):
         settings.set_all([("maxclients", "5"), ("port", "1")])
     assert settings.config.clients_max == 10_000
-    with pytest.raises(SettingRefused, match=r"'maxclients'.* - duplicate parameter"):
+    with pytest.raises(SettingRefused, match=r"'MAXCLIENTS'.* - duplicate parameter"):
         settings.set_all([("maxclients", "5"), ("MAXCLIENTS", "6")])
     settings.set_all([("maxclients", "5"), ("slice-ms", "4")])
     assert (settings.config.clients_max, settings.config.slice_ms) == (5, 4)
@@ -391,3 +390,65 @@ def test_config_set_to_what_holds_is_accepted() -> None:
     settings = RuntimeSettings(Config(), on_change=lambda _: pytest.fail("nothing changed"))
     settings.set("save", "")
     settings.set("appendfsync", "ALWAYS")
+
+
+def test_names_are_looked_at_before_values() -> None:
+    """redis CONFIG SET: an unknown name is what is complained of, wherever it stands."""
+    settings = RuntimeSettings(Config())
+    for pairs, text in (
+        ([("maxclients", "x"), ("nosuch", "1")], "ERR Unknown option or number of arguments"),
+        ([("maxclients", "x"), ("Port", "1")], "'Port') - can't set immutable config"),
+        ([("save", "x"), ("MAXCLIENTS", "1"), ("maxclients", "1")], "'maxclients') - duplicate parameter"),
+    ):
+        with pytest.raises(SettingRefused) as caught:
+            settings.set_all(pairs)
+        assert text in str(caught.value)
+
+
+# -- CONFIG REWRITE --
+
+FILE = b"""# A node.
+node_id = 1
+log_level = "debug"  # while we look for it
+
+clients_max=20
+[[members]]
+id = 1
+host = "127.0.0.1"
+port = 7001
+"""
+
+
+def rewritten(data: bytes, **settings: str) -> str:
+    """What CONFIG REWRITE makes of a file that the node was started with."""
+    runtime = RuntimeSettings(config_from(tomllib.loads(data.decode()), {}, {}))
+    for name, value in settings.items():
+        runtime.set(name.replace("_", "-"), value)
+    return runtime.rewritten(data, name="node1.toml").decode()
+
+
+def test_a_rewritten_file_says_what_holds_and_keeps_the_rest() -> None:
+    """redis CONFIG REWRITE: lines in their places, new ones behind them, comments kept."""
+    assert rewritten(FILE) == FILE.decode()
+    assert rewritten(FILE, loglevel="warning", maxclients="30", gather_ms="2.5") == (
+        FILE.decode()
+        .replace('"debug"  # while', '"warning"  # while')
+        .replace("clients_max=20\n", "clients_max=30\ngather_ms = 2.5\n")
+    )
+    assert rewritten(b"", maxclients="30") == "clients_max = 30\n"
+    assert rewritten(b"[[members]]\nid=1\nhost='a'\nport=7001\n", maxclients="30").startswith(
+        "clients_max = 30\n[[members]]\n"
+    )
+
+
+def test_a_size_with_a_unit_is_left_as_it_is_written() -> None:
+    """What the file says already is not written again."""
+    data = b'log_warn_bytes = "1gb"\n'
+    assert rewritten(data) == data.decode()
+    assert rewritten(data, log_warn_bytes="2gb") == f"log_warn_bytes = {2 << 30}\n"
+
+
+def test_a_file_that_can_not_be_changed_line_by_line_is_left_alone() -> None:
+    """Nothing is written but what reads back as it was meant."""
+    with pytest.raises(ConfigError, match="only people can change"):
+        rewritten(b"'clients_max' = 20\n", maxclients="30")

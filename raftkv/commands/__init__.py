@@ -22,14 +22,22 @@ def build_table() -> CommandTable:
     from raftkv.commands.databases import COMMANDS as DATABASES
     from raftkv.commands.expiries import COMMANDS as EXPIRIES
     from raftkv.commands.keys import COMMANDS as KEYS
+    from raftkv.commands.latency import COMMANDS as LATENCY
+    from raftkv.commands.lolwut import COMMANDS as LOLWUT
     from raftkv.commands.memory import COMMANDS as MEMORY
     from raftkv.commands.object import COMMANDS as OBJECT
+    from raftkv.commands.persistence import COMMANDS as PERSISTENCE
     from raftkv.commands.raft import COMMANDS as RAFT
+    from raftkv.commands.refused import COMMANDS as REFUSED
     from raftkv.commands.scan import COMMANDS as SCAN
     from raftkv.commands.server import COMMANDS as SERVER
+    from raftkv.commands.slowlog import COMMANDS as SLOWLOG
     from raftkv.commands.strings import COMMANDS as STRINGS
     from raftkv.commands.table import CommandTable
 
-    generic = (KEYS, EXPIRIES, SCAN, DATABASES, OBJECT, MEMORY)
-    families = (STRINGS, *generic, CONNECTION, CLIENT, CONFIG, COMMAND, SERVER, CLUSTER, RAFT)
+    families = (
+        *(STRINGS, KEYS, EXPIRIES, SCAN, DATABASES, OBJECT, MEMORY),
+        *(CONNECTION, CLIENT, CONFIG, COMMAND, SERVER, CLUSTER, RAFT),
+        *(PERSISTENCE, SLOWLOG, LATENCY, LOLWUT, REFUSED),
+    )
     return CommandTable(spec for family in families for spec in family)

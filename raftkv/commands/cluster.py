@@ -12,6 +12,7 @@ other; `redis-cli --cluster check` compares them.
 from __future__ import annotations
 
 from raftkv.commands.containers import container
+from raftkv.commands.refused import CLUSTER_ROWS
 from raftkv.commands.session import MemberStatus, NodeStatus, Session, member_name, shard_name
 from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, Handler, Sliced
 from raftkv.raft.types import FOLLOWER, LEADER, NOBODY, Role
@@ -202,7 +203,7 @@ def _link(status: NodeStatus, member: MemberStatus, way: bytes, now_ms: int) -> 
     return {
         b"direction": way,
         b"node": _name(status, member),
-        b"create-time": now_ms - 1000 * status.process.uptime_s,
+        b"create-time": min(now_ms, status.started_ms),
         b"events": b"rw" if way == b"to" else b"r",
         b"send-buffer-allocated": 0,
         b"send-buffer-used": 0,
@@ -360,6 +361,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
                 ),
                 is_admin=True,
             ),
+            *CLUSTER_ROWS,
         ),
     ),
 )

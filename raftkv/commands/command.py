@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from raftkv.commands.containers import container
-from raftkv.commands.glob import compile_glob
+from raftkv.commands.glob import GLOB_BYTES_MAX, compile_glob
 from raftkv.commands.session import Session
 from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, KeySpec, keys_of
 from raftkv.resp.replies import NULL_ARRAY, SYNTAX_ERROR, Error, Reply, ReplySet, Simple, printable
@@ -17,6 +17,8 @@ from raftkv.resp.replies import NULL_ARRAY, SYNTAX_ERROR, Error, Reply, ReplySet
 _NO_SUCH_COMMAND = Error("ERR Invalid command specified")
 _NO_KEYS = Error("ERR The command has no key arguments")
 _WRONG_ARITY = Error("ERR Invalid number of arguments specified for command")
+
+_PATTERN_TOO_LONG = Error(f"ERR the pattern is longer than {GLOB_BYTES_MAX} bytes")
 
 
 def on_command(session: Session, _args: list[bytes]) -> Reply:
@@ -48,7 +50,20 @@ def on_docs(session: Session, args: list[bytes]) -> Reply:
 
 def on_getkeys(session: Session, args: list[bytes]) -> Reply:
     """Answer the keys of the command that follows."""
-    request = args[2:]
+    found = _keys_in(session, args[2:])
+    return found if isinstance(found, Error) else found[1]
+
+
+def on_getkeysandflags(session: Session, args: list[bytes]) -> Reply:
+    """Answer the keys of the command that follows, each with what is done to it."""
+    found = _keys_in(session, args[2:])
+    if isinstance(found, Error):
+        return found
+    spec, keys = found
+    return [[key, _words(spec.keys.flags)] for key in keys]
+
+
+def _keys_in(session: Session, request: list[bytes]) -> tuple[CommandSpec, list[bytes]] | Error:
     spec = session.node.commands.find(request)
     if spec is None:
         return _NO_SUCH_COMMAND
@@ -56,7 +71,7 @@ def on_getkeys(session: Session, args: list[bytes]) -> Reply:
         return _NO_KEYS
     if not spec.accepts(len(request)):
         return _WRONG_ARITY
-    return keys_of(spec, request)
+    return spec, keys_of(spec, request)
 
 
 def on_list(session: Session, args: list[bytes]) -> Reply:
@@ -66,6 +81,8 @@ def on_list(session: Session, args: list[bytes]) -> Reply:
         return [spec.name for spec in session.node.commands]
     if len(options) != 3 or options[0].lower() != b"filterby":
         return SYNTAX_ERROR
+    if len(options[2]) > GLOB_BYTES_MAX:
+        return _PATTERN_TOO_LONG
     chosen = _filter_of(options[1].lower(), printable(options[2]).lower())
     if chosen is None:
         return SYNTAX_ERROR
@@ -222,6 +239,21 @@ COMMANDS: tuple[CommandSpec, ...] = (
                 docs=_docs(
                     "Returns the keys of a request.",
                     "2.8.13",
+                    "O(N) where N is the number of arguments",
+                    Argument("command", "string"),
+                    Argument("arg", "string", flags=("optional", "multiple")),
+                ),
+            ),
+            CommandSpec(
+                name=b"command|getkeysandflags",
+                arity=-3,
+                flags=_FLAGS,
+                route=LOCAL,
+                handler=on_getkeysandflags,
+                acl_categories=_CATEGORIES,
+                docs=_docs(
+                    "Returns the keys of a request and what is done to them.",
+                    "7.0.0",
                     "O(N) where N is the number of arguments",
                     Argument("command", "string"),
                     Argument("arg", "string", flags=("optional", "multiple")),

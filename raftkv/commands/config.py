@@ -1,4 +1,4 @@
-"""CONFIG: the node's settings under Redis's names.
+"""CONFIG: the node's settings under Redis's names, and the counters that it resets.
 
 Knows no setting by name: that is `runtime_settings`' business.
 """
@@ -8,18 +8,31 @@ from __future__ import annotations
 from itertools import pairwise
 
 from raftkv.commands.containers import container
-from raftkv.commands.session import Session
-from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec
+from raftkv.commands.glob import GLOB_BYTES_MAX, compile_glob
+from raftkv.commands.session import ConfigNotWritten, Session
+from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, Handler
 from raftkv.resp.replies import OK, SYNTAX_ERROR, Error, Reply, printable
 from raftkv.runtime_settings import SettingRefused
+
+_PATTERNS_TOO_LONG = Error(f"ERR the patterns together are longer than {GLOB_BYTES_MAX} bytes")
+#: What makes a pattern more than a name.
+_GLOB_BYTES = frozenset(b"*?[\\")
 
 
 def on_get(session: Session, args: list[bytes]) -> Reply:
     """Answer the parameters whose name matches any of the glob patterns."""
-    found: dict[bytes, bytes] = {}
-    for pattern in args[2:]:
-        for name, value in session.node.settings.get(_text(pattern)).items():
-            found[name.encode()] = value.encode("utf-8", "surrogateescape")
+    values = {
+        name.encode(): value.encode("utf-8", "surrogateescape")
+        for name, value in session.node.settings.shown().items()
+    }
+    words = [arg.lower() for arg in args[2:]]
+    found = {word: values[word] for word in words if word in values}
+    patterns = [word for word in words if not _GLOB_BYTES.isdisjoint(word)]
+    if sum(map(len, patterns)) > GLOB_BYTES_MAX:
+        return _PATTERNS_TOO_LONG
+    for pattern in patterns:
+        matches = compile_glob(pattern).fullmatch
+        found.update((name, value) for name, value in values.items() if matches(name))
     return found
 
 
@@ -35,56 +48,95 @@ def on_set(session: Session, args: list[bytes]) -> Reply:
     return OK
 
 
+def on_resetstat(session: Session, _args: list[bytes]) -> Reply:
+    """Let the counters of INFO begin at nothing."""
+    session.node.reset_statistics()
+    return OK
+
+
+def on_rewrite(session: Session, _args: list[bytes]) -> Reply:
+    """Write the settings that hold into the configuration file that the node was started with."""
+    try:
+        session.node.rewrite_config()
+    except ConfigNotWritten as refused:
+        return Error("ERR " + printable(str(refused).encode("utf-8", "surrogateescape"), 1024))
+    return OK
+
+
 def _text(word: bytes) -> str:
     return word.decode("utf-8", "surrogateescape")
 
 
-_FLAGS = frozenset({"admin", "noscript", "loading", "stale"})
-_CATEGORIES = frozenset({"admin", "slow", "dangerous"})
+def _docs(summary: str, complexity: str, *arguments: Argument, since: str = "2.0.0") -> CommandDocs:
+    return CommandDocs(summary, since, "server", complexity, arguments)
 
 
-def _docs(summary: str, complexity: str, *arguments: Argument) -> CommandDocs:
-    return CommandDocs(summary, "2.0.0", "server", complexity, arguments)
+def _row(
+    word: bytes, arity: int, handler: Handler, docs: CommandDocs, *, tips: tuple[str, ...] = ()
+) -> CommandSpec:
+    return CommandSpec(
+        name=b"config|" + word,
+        arity=arity,
+        flags=frozenset({"admin", "noscript", "loading", "stale"}),
+        route=LOCAL,
+        handler=handler,
+        acl_categories=frozenset({"admin", "slow", "dangerous"}),
+        docs=docs,
+        tips=tips,
+    )
 
 
 _PER_PARAMETER = "O(N) where N is the number of parameters"
+_ON_ALL_NODES = ("request_policy:all_nodes", "response_policy:all_succeeded")
 
 COMMANDS: tuple[CommandSpec, ...] = (
     container(
         b"config",
         _docs("A container for commands about settings.", "Depends on subcommand."),
         (
-            CommandSpec(
-                name=b"config|get",
-                arity=-3,
-                flags=_FLAGS,
-                route=LOCAL,
-                handler=on_get,
-                acl_categories=_CATEGORIES,
-                docs=_docs(
+            _row(
+                b"get",
+                -3,
+                on_get,
+                _docs(
                     "Returns the parameters whose names match.",
                     _PER_PARAMETER,
-                    Argument("pattern", "string", flags=("multiple",)),
+                    Argument("parameter", "string", flags=("multiple",)),
                 ),
             ),
-            CommandSpec(
-                name=b"config|set",
-                arity=-4,
-                flags=_FLAGS,
-                route=LOCAL,
-                handler=on_set,
-                acl_categories=_CATEGORIES,
-                docs=_docs(
+            _row(
+                b"set",
+                -4,
+                on_set,
+                _docs(
                     "Changes parameters of this node while it runs.",
                     _PER_PARAMETER,
                     Argument(
-                        "parameter_value",
+                        "data",
                         "block",
                         flags=("multiple",),
                         arguments=(Argument("parameter", "string"), Argument("value", "string")),
                     ),
                 ),
-                tips=("request_policy:all_nodes", "response_policy:all_succeeded"),
+                tips=_ON_ALL_NODES,
+            ),
+            _row(
+                b"resetstat",
+                2,
+                on_resetstat,
+                _docs("Resets the counters that INFO shows.", "O(1)"),
+                tips=_ON_ALL_NODES,
+            ),
+            _row(
+                b"rewrite",
+                2,
+                on_rewrite,
+                _docs(
+                    "Writes the parameters that hold into the configuration file.",
+                    _PER_PARAMETER,
+                    since="2.8.0",
+                ),
+                tips=_ON_ALL_NODES,
             ),
         ),
     ),

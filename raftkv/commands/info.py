@@ -6,32 +6,90 @@ is left out, but for the fields that clients and monitors are known to read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import Final
 
 from raftkv import __version__
 from raftkv.commands.cluster import role_name
 from raftkv.commands.connection import REDIS_VERSION
-from raftkv.commands.session import KeyCount, MemberStatus, NodeStatus, member_name
+from raftkv.commands.monitors import Timing
+from raftkv.commands.session import (
+    Counters,
+    KeyCount,
+    MemberStatus,
+    NodeStatus,
+    NodeView,
+    Pace,
+    ProcessStatus,
+    SaveStatus,
+    Session,
+    member_name,
+)
 from raftkv.config import Config
 from raftkv.raft.types import NOBODY
 
 Fields = Iterator[tuple[str, object]]
 
+#: Percent of the calls of a command (redis latency-tracking-info-percentiles).
+_PERCENTILES: Final = (50, 99, 99.9)
+#: Sections that are shown only to who asks for them, or for all.
+_ON_REQUEST: Final = frozenset({"commandstats", "latencystats"})
 
-@dataclass(slots=True)
+
 class Report:
-    """What INFO tells about, taken at one moment."""
+    """What INFO tells about, looked at when the first section wants it, and once."""
 
-    status: NodeStatus
-    config: Config
-    now_us: int
-    clients_count: int
-    key_counts: Mapping[int, KeyCount]
-    #: Asked by a client that knows no cluster.
-    is_standalone: bool
+    def __init__(self, node: NodeView, *, is_standalone: bool) -> None:
+        self._node = node
+        #: Asked by a client that knows no cluster.
+        self.is_standalone = is_standalone
+
+    @cached_property
+    def status(self) -> NodeStatus:
+        return self._node.status()
+
+    @cached_property
+    def process(self) -> ProcessStatus:
+        return self._node.process()
+
+    @cached_property
+    def counters(self) -> Counters:
+        return self._node.counters()
+
+    @cached_property
+    def pace(self) -> Pace:
+        return self._node.pace()
+
+    @cached_property
+    def saves(self) -> SaveStatus:
+        return self._node.saves()
+
+    @cached_property
+    def config(self) -> Config:
+        return self._node.settings.config
+
+    @cached_property
+    def timings(self) -> Mapping[bytes, Timing]:
+        return self._node.monitors.timings
+
+    @cached_property
+    def now_us(self) -> int:
+        return self._node.now_us()
+
+    @cached_property
+    def sessions(self) -> Sequence[Session]:
+        return list(self._node.sessions())
+
+    @cached_property
+    def key_counts(self) -> Mapping[int, KeyCount]:
+        return self._node.key_counts()
+
+    @property
+    def clients_bytes(self) -> int:
+        """Requests that wait and replies that have not left."""
+        return sum(session.input_bytes + session.output_bytes for session in self.sessions)
 
 
 def human_size(size_bytes: int) -> str:
@@ -45,12 +103,15 @@ def human_size(size_bytes: int) -> str:
 
 
 def _server(report: Report) -> Fields:
-    process = report.status.process
+    process = report.process
     yield "redis_version", REDIS_VERSION
+    yield "redis_git_sha1", "00000000"
+    yield "redis_git_dirty", 0
     yield "raftkv_version", __version__
     yield "redis_mode", "standalone" if report.is_standalone else "cluster"
     yield "os", process.os_name
     yield "arch_bits", 64
+    yield "monotonic_clock", "CLOCK_BOOTTIME"
     yield "multiplexing_api", report.config.loop
     yield "process_id", process.pid
     yield "process_supervised", "no"
@@ -59,57 +120,82 @@ def _server(report: Report) -> Fields:
     yield "server_time_usec", report.now_us
     yield "uptime_in_seconds", process.uptime_s
     yield "uptime_in_days", process.uptime_s // 86400
+    yield "hz", 100
+    yield "configured_hz", 100
+    yield "lru_clock", report.now_us // 1_000_000 % (1 << 24)
     yield "executable", process.executable
     yield "config_file", process.config_file
     yield "io_threads_active", 0
 
 
 def _clients(report: Report) -> Fields:
-    yield "connected_clients", report.clients_count
+    yield "connected_clients", len(report.sessions)
     yield "cluster_connections", sum(member.is_reachable for member in _others(report.status))
     yield "maxclients", report.config.clients_max
-    yield "blocked_clients", report.status.counters.blocked_clients
+    yield "client_recent_max_input_buffer", max((each.input_bytes for each in report.sessions), default=0)
+    yield "client_recent_max_output_buffer", max((each.output_bytes for each in report.sessions), default=0)
+    yield "blocked_clients", report.counters.blocked_clients
     yield "tracking_clients", 0
 
 
 def _memory(report: Report) -> Fields:
-    process = report.status.process
+    process = report.process
     yield "used_memory", process.memory_bytes
     yield "used_memory_human", human_size(process.memory_bytes)
     yield "used_memory_rss", process.memory_bytes
     yield "used_memory_rss_human", human_size(process.memory_bytes)
     yield "used_memory_peak", process.memory_peak_bytes
     yield "used_memory_peak_human", human_size(process.memory_peak_bytes)
+    yield "used_memory_peak_perc", f"{100 * process.memory_bytes / process.memory_peak_bytes:.2f}%"
+    yield "used_memory_overhead", process.memory_startup_bytes + report.clients_bytes
+    yield "used_memory_startup", process.memory_startup_bytes
+    yield "used_memory_dataset", process.cache_bytes
     yield "total_system_memory", process.memory_total_bytes
     yield "total_system_memory_human", human_size(process.memory_total_bytes)
     yield "maxmemory", 0
     yield "maxmemory_human", "0B"
     yield "maxmemory_policy", "noeviction"
     yield "mem_fragmentation_ratio", "1.00"
+    yield "mem_clients_normal", report.clients_bytes
+    yield "mem_allocator", "libc"
 
 
 def _persistence(report: Report) -> Fields:
-    status = report.status
+    """What Redis calls a save is a flush of `state/` here, its append-only file the Raft log.
+
+    A status is never anything but ok: a node whose disk failed has stopped.
+    """
+    process, saves = report.process, report.saves
+    is_saving = saves.under_way_s is not None
     yield "loading", 0
     yield "async_loading", 0
-    yield "rdb_changes_since_last_save", status.raft.last_applied - status.process.state_durable_index
-    yield "rdb_bgsave_in_progress", 0
+    yield "rdb_changes_since_last_save", report.status.raft.last_applied - process.state_durable_index
+    yield "rdb_bgsave_in_progress", int(is_saving)
+    yield "rdb_last_save_time", saves.last_time_s
     yield "rdb_last_bgsave_status", "ok"
+    yield "rdb_last_bgsave_time_sec", -1 if saves.last_took_s is None else saves.last_took_s
+    yield "rdb_current_bgsave_time_sec", saves.under_way_s if is_saving else -1
+    yield "rdb_saves", saves.count
     yield "aof_enabled", 1
     yield "aof_rewrite_in_progress", 0
+    yield "aof_rewrite_scheduled", 0
     yield "aof_last_bgrewrite_status", "ok"
     yield "aof_last_write_status", "ok"
-    yield "log_size_bytes", status.process.log_bytes
-    yield "state_size_bytes", status.process.state_bytes
-    yield "state_durable_index", status.process.state_durable_index
+    yield "aof_current_size", process.log_bytes
+    yield "log_size_bytes", process.log_bytes
+    yield "state_size_bytes", process.state_bytes
+    yield "state_durable_index", process.state_durable_index
 
 
 def _stats(report: Report) -> Fields:
-    counters = report.status.counters
+    counters, pace = report.counters, report.pace
     yield "total_connections_received", counters.connections_received
     yield "total_commands_processed", counters.commands_processed
+    yield "instantaneous_ops_per_sec", pace.commands_per_s
     yield "total_net_input_bytes", counters.input_bytes
     yield "total_net_output_bytes", counters.output_bytes
+    yield "instantaneous_input_kbps", f"{pace.input_bytes_per_s / 1024:.2f}"
+    yield "instantaneous_output_kbps", f"{pace.output_bytes_per_s / 1024:.2f}"
     yield "rejected_connections", counters.rejected_connections
     yield "expired_keys", counters.expired_keys
     yield "evicted_keys", 0
@@ -118,6 +204,10 @@ def _stats(report: Report) -> Fields:
     yield "pubsub_channels", 0
     yield "pubsub_patterns", 0
     yield "total_error_replies", sum(counters.errors.values())
+    # Not Redis's: by how much the event loop's tick of 10 ms came late.
+    yield "loop_lag_usec", pace.lag_us
+    yield "loop_lag_recent_max_usec", pace.recent_lag_us_max
+    yield "loop_lag_max_usec", pace.lag_us_max
 
 
 def _replication(report: Report) -> Fields:
@@ -160,7 +250,7 @@ def _master_link(status: NodeStatus) -> Fields:
 
 
 def _cpu(report: Report) -> Fields:
-    process = report.status.process
+    process = report.process
     yield "used_cpu_sys", f"{process.cpu_system_s:.6f}"
     yield "used_cpu_user", f"{process.cpu_user_s:.6f}"
 
@@ -169,8 +259,26 @@ def _modules(_report: Report) -> Fields:
     yield from ()
 
 
+def _commandstats(report: Report) -> Fields:
+    """Calls are counted; their time is that of those measured, which need not be all."""
+    for name, calls in sorted(report.counters.calls.items()):
+        timing = report.timings.get(name)
+        us_per_call = timing.total_ns / timing.count / 1000 if timing is not None and timing.count else 0.0
+        yield (
+            f"cmdstat_{name.decode()}",
+            f"calls={calls},usec={calls * us_per_call:.0f},usec_per_call={us_per_call:.2f}",
+        )
+
+
+def _latencystats(report: Report) -> Fields:
+    for name, timing in sorted(report.timings.items()):
+        if timing.count:
+            shares = (f"p{percent:g}={timing.percentile_ns(percent) / 1000:.3f}" for percent in _PERCENTILES)
+            yield f"latency_percentiles_usec_{name.decode()}", ",".join(shares)
+
+
 def _errorstats(report: Report) -> Fields:
-    for prefix, count in sorted(report.status.counters.errors.items()):
+    for prefix, count in sorted(report.counters.errors.items()):
         yield f"errorstat_{prefix}", f"count={count}"
 
 
@@ -236,7 +344,9 @@ SECTIONS: Final[Mapping[str, Callable[[Report], Fields]]] = MappingProxyType(
         "replication": _replication,
         "cpu": _cpu,
         "modules": _modules,
+        "commandstats": _commandstats,
         "errorstats": _errorstats,
+        "latencystats": _latencystats,
         "cluster": _cluster,
         "keyspace": _keyspace,
         "raft": _raft,
@@ -247,7 +357,9 @@ SECTIONS: Final[Mapping[str, Callable[[Report], Fields]]] = MappingProxyType(
 def sections_of(names: list[str]) -> list[str]:
     """The sections that INFO was asked for, each once, in their order; unknown names are ignored."""
     wanted = set(names)
-    if not wanted or wanted & {"default", "all", "everything"}:
+    if not wanted or "default" in wanted:
+        wanted |= SECTIONS.keys() - _ON_REQUEST
+    if wanted & {"all", "everything"}:
         wanted |= SECTIONS.keys()
     return [name for name in SECTIONS if name in wanted]
 

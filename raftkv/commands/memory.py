@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from raftkv.commands.containers import container
 from raftkv.commands.generic import KEY, docs_of, row
+from raftkv.commands.memory_stats import SUBCOMMANDS as STATISTICS
 from raftkv.commands.table import Argument, CommandSpec, KeySpec
 from raftkv.keyspace import Keyspace
 from raftkv.resp.integers import parse_integer
@@ -55,6 +56,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
                 keys=KeySpec(2, 2, 1, flags=("RO",)),
                 categories="",
             ),
+            *STATISTICS,
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""What a client asks the server as a whole: INFO, TIME, ROLE, WAIT.
+"""What a client asks the server as a whole: INFO, TIME, ROLE, WAIT, WAITAOF.
 
 Knows no section of INFO: `info` does.
 """
@@ -13,11 +13,17 @@ from raftkv.resp.replies import NOT_AN_INTEGER, Error, Reply, Verbatim
 
 #: Redis's texts.
 _TIMEOUT_NOT_AN_INTEGER = Error("ERR timeout is not an integer or out of range")
+_LOCAL_OUT_OF_RANGE = Error("ERR value is out of range, value must between 0 and 1")
+_NOT_POSITIVE = Error("ERR value is out of range, must be positive")
 _TIMEOUT_NEGATIVE = Error("ERR timeout is negative")
 _WAIT_AT_REPLICA = Error(
     "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is "
     "configured to be writable (which is not the default) writes to replicas are just local and are not "
     "propagated."
+)
+_WAITAOF_AT_REPLICA = Error(
+    "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just "
+    "local and are not propagated."
 )
 
 _NO_LONGER_LEADER = Error(
@@ -27,16 +33,8 @@ _NO_LONGER_LEADER = Error(
 
 def on_info(session: Session, args: list[bytes]) -> Reply:
     """Report the sections asked for, or all."""
-    node = session.node
-    report = Report(
-        status=node.status(),
-        config=node.settings.config,
-        now_us=node.now_us(),
-        clients_count=sum(1 for _ in node.sessions()),
-        key_counts=node.key_counts(),
-        is_standalone=session.is_standalone,
-    )
     names = [arg.decode("utf-8", "replace").lower() for arg in args[1:]]
+    report = Report(session.node, is_standalone=session.is_standalone)
     return Verbatim(text_of(report, sections_of(names)).encode())
 
 
@@ -100,6 +98,44 @@ def on_wait(session: Session, args: list[bytes]) -> Reply | Awaited:
     return Awaited(look, at_last, timeout_ms) if reply is None else reply
 
 
+def on_waitaof(session: Session, args: list[bytes]) -> Reply | Awaited:
+    """Wait until this node and that many replicas have the connection's last write on their disks.
+
+    Nothing is acknowledged before it is on this node's disk and a majority's, so what may be waited for is
+    more replicas than that.
+    """
+    local_count, replicas_count = parse_integer(args[1]), parse_integer(args[2])
+    if local_count is None:
+        return NOT_AN_INTEGER
+    if not 0 <= local_count <= 1:
+        return _LOCAL_OUT_OF_RANGE
+    if replicas_count is None or replicas_count < 0:
+        return _NOT_POSITIVE
+    timeout_ms = parse_integer(args[3])
+    if timeout_ms is None:
+        return _TIMEOUT_NOT_AN_INTEGER
+    if timeout_ms < 0:
+        return _TIMEOUT_NEGATIVE
+    node, index = session.node, session.last_write_index
+    if not node.status().is_leader:
+        return _WAITAOF_AT_REPLICA
+    wanted = [local_count, replicas_count]
+
+    def at_last() -> Reply:
+        reached = node.replicas_at(index)
+        if reached is None:
+            return _NO_LONGER_LEADER
+        return [int(node.status().raft.persisted_index >= index), reached]
+
+    def look() -> Reply:
+        reply = at_last()
+        is_enough = not isinstance(reply, list) or all(map(int.__ge__, reply, wanted))
+        return reply if is_enough else None
+
+    reply = look()
+    return Awaited(look, at_last, timeout_ms) if reply is None else reply
+
+
 COMMANDS: tuple[CommandSpec, ...] = (
     CommandSpec(
         name=b"info",
@@ -149,6 +185,26 @@ COMMANDS: tuple[CommandSpec, ...] = (
             "generic",
             "O(1)",
             (Argument("numreplicas", "integer"), Argument("timeout", "integer")),
+        ),
+        tips=("request_policy:all_shards", "response_policy:agg_min"),
+    ),
+    CommandSpec(
+        name=b"waitaof",
+        arity=4,
+        flags=frozenset({"noscript"}),
+        route=LOCAL,
+        handler=on_waitaof,
+        acl_categories=frozenset({"slow", "connection"}),
+        docs=CommandDocs(
+            "Waits until the connection's writes are on the disks of this node and that many replicas.",
+            "7.2.0",
+            "generic",
+            "O(1)",
+            (
+                Argument("numlocal", "integer"),
+                Argument("numreplicas", "integer"),
+                Argument("timeout", "integer"),
+            ),
         ),
         tips=("request_policy:all_shards", "response_policy:agg_min"),
     ),

@@ -6,11 +6,12 @@ marked "shell" up to date; the node implements `NodeView` and is asked for a fre
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Protocol
 
+from raftkv.commands.monitors import Monitors
 from raftkv.commands.table import CommandTable, Sliced
 from raftkv.raft.types import NOBODY, RaftStatus
 from raftkv.runtime_settings import RuntimeSettings
@@ -48,11 +49,12 @@ class MemberStatus:
 
 @dataclass(slots=True)
 class Counters:
-    """What a node has counted since its start, for INFO stats and clients."""
+    """What a node has counted since its start or CONFIG RESETSTAT, for INFO."""
 
     connections_received: int = 0
     rejected_connections: int = 0
-    commands_processed: int = 0
+    #: Carried out for clients, by full name.
+    calls: Mapping[bytes, int] = field(default_factory=dict)
     input_bytes: int = 0
     output_bytes: int = 0
     keyspace_hits: int = 0
@@ -63,10 +65,44 @@ class Counters:
     #: Connections that wait for something at the moment.
     blocked_clients: int = 0
 
+    @property
+    def commands_processed(self) -> int:
+        """All calls together."""
+        return sum(self.calls.values())
+
+
+@dataclass(slots=True)
+class Pace:
+    """How busy and how punctual a node is."""
+
+    #: Of the last whole second.
+    commands_per_s: int = 0
+    input_bytes_per_s: int = 0
+    output_bytes_per_s: int = 0
+    #: By how much the tick of the event loop came late, at worst: since the start or CONFIG RESETSTAT, and of
+    #: late; and the last time.
+    lag_us_max: int = 0
+    recent_lag_us_max: int = 0
+    lag_us: int = 0
+
+
+@dataclass(slots=True)
+class SaveStatus:
+    """The flushes of the state to disk, which are what SAVE and BGSAVE ask for."""
+
+    #: Seconds of the Unix epoch when the last one ended, or the node started.
+    last_time_s: int
+    #: Since the start.
+    count: int = 0
+    #: Seconds that the last one took, None: there was none yet.
+    last_took_s: int | None = None
+    #: Seconds since the one under way began, None: none is.
+    under_way_s: int | None = None
+
 
 @dataclass(slots=True)
 class ProcessStatus:
-    """What the operating system says of the node's process."""
+    """What the operating system says of the node's process and its directory; dear to ask."""
 
     pid: int
     #: 40 hex digits, new at each start.
@@ -75,6 +111,8 @@ class ProcessStatus:
     #: Resident bytes now, and at most so far.
     memory_bytes: int
     memory_peak_bytes: int
+    #: Resident bytes when the node had started.
+    memory_startup_bytes: int
     #: Of the whole machine.
     memory_total_bytes: int
     cpu_user_s: float
@@ -88,6 +126,8 @@ class ProcessStatus:
     os_name: str = ""
     config_file: str = ""
     executable: str = ""
+    #: Of live values, in front of the rows on disk.
+    cache_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -109,8 +149,8 @@ class NodeStatus:
     raft: RaftStatus
     #: The leader, or while there is none the last one that was known. NOBODY: never knew any.
     last_leader_id: int
-    process: ProcessStatus
-    counters: Counters
+    #: Milliseconds of the Unix epoch when the node started.
+    started_ms: int
 
     @property
     def has_leader(self) -> bool:
@@ -137,8 +177,12 @@ class NodeStatus:
         return next(member for member in self.members if member.node_id == node_id)
 
 
+class ConfigNotWritten(Exception):
+    """CONFIG REWRITE can't be done, and the file is as it was. The text says why."""
+
+
 class NodeView(Protocol):
-    """The node, as LOCAL handlers ask it. Nothing here waits."""
+    """The node, as LOCAL handlers ask it. Nothing here waits, but for the disk in `rewrite_config`."""
 
     @property
     def commands(self) -> CommandTable:
@@ -148,8 +192,43 @@ class NodeView(Protocol):
     def settings(self) -> RuntimeSettings:
         """What CONFIG GET and SET show and change."""
 
+    @property
+    def monitors(self) -> Monitors:
+        """What SLOWLOG and LATENCY show and reset."""
+
     def status(self) -> NodeStatus:
-        """A fresh look; the caller's own."""
+        """A fresh look; the caller's own. Cheap: it asks the memory alone."""
+
+    def process(self) -> ProcessStatus:
+        """A fresh look at the process and its files; dear."""
+
+    def counters(self) -> Counters:
+        """A fresh look."""
+
+    def pace(self) -> Pace:
+        """A fresh look."""
+
+    def reset_statistics(self) -> None:
+        """Count from nothing again (redis CONFIG RESETSTAT)."""
+
+    def saves(self) -> SaveStatus:
+        """A fresh look."""
+
+    def begin_save(self) -> Callable[[], bool]:
+        """Have all that is applied flushed to `state/` on disk; what is given tells whether it is done."""
+
+    def rewrite_config(self) -> None:
+        """Write the settings that hold into the configuration file. Raises ConfigNotWritten."""
+
+    def release_memory(self) -> None:
+        """Look for garbage now; for milliseconds at most."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """The node was told to stop and is on its way out."""
+
+    def stop(self) -> None:
+        """Stop the node as SIGTERM does: soon, and cleanly."""
 
     def now_us(self) -> int:
         """Microseconds of the Unix epoch by this node's clock."""

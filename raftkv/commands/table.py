@@ -326,6 +326,15 @@ class CommandTable:
             raise WrongArity(spec)
         return spec
 
+    def exchange(self, rows: Mapping[bytes, CommandSpec]) -> None:
+        """Put other rows, by name, in the place of those of these names, under every spelling met so far.
+
+        The dicts stay the same ones: who holds `known` sees the new rows.
+        """
+        for by_name in (self._commands, self._spellings, self._plain):
+            for name, spec in by_name.items():
+                by_name[name] = rows.get(spec.name, spec)
+
     def find(self, words: list[bytes]) -> CommandSpec | None:
         """The command or sub-command that `words` begin with (redis COMMAND GETKEYS)."""
         spec = self.lookup(words[0])

@@ -52,13 +52,11 @@ def bind_socket(host: str, port: int) -> socket.socket:
 class Traffic:
     """What connections have had since they were made."""
 
-    commands_count: int = 0
     input_bytes: int = 0
     output_bytes: int = 0
 
     def add(self, connection: Connection) -> None:
         """Add one connection's."""
-        self.commands_count += connection.commands_count
         self.input_bytes += connection.input_bytes
         self.output_bytes += connection.replies.output_bytes
 
@@ -99,6 +97,8 @@ class Clients:
         self.rejected_count = 0
         #: Error replies by prefix.
         self.errors: Counter[str] = Counter()
+        #: Commands carried out, by full name; connections add to it.
+        self.calls: Counter[bytes] = Counter()
         #: Of the connections that are gone.
         self._past = Traffic()
 

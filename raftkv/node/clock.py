@@ -21,6 +21,10 @@ class Clock:
         """Milliseconds since the epoch; may jump either way."""
         return time.time_ns() // 1_000_000
 
+    def wall_us(self) -> int:
+        """Microseconds since the epoch; may jump either way."""
+        return time.time_ns() // 1000
+
 
 class LogClock:
     """Entry time: max(wall clock, the newest entry's or reading's time + what has elapsed since).

@@ -57,7 +57,7 @@ class Connection(asyncio.Protocol):
         self._clients = clients
         self._group = clients.group
         self._resolve, self._known = clients.table.resolve, clients.table.known
-        self._now_ns = clients.clock.now_ns
+        self._now_ns, self._calls = clients.clock.now_ns, clients.calls
         self._parser = RequestParser(limits=clients.parser_limits)
         self.replies = ReplyStream(self.session, clients.count_error)
         self._transport: asyncio.Transport | None = None
@@ -83,7 +83,6 @@ class Connection(asyncio.Protocol):
         self._active_ns = self._now_ns()
         #: Since the connection was made.
         self.input_bytes = 0
-        self.commands_count = 0
 
     # -- the socket -------------------------------------------------------------------------
 
@@ -210,12 +209,12 @@ class Connection(asyncio.Protocol):
             return False
         if spec.route is WRITE and self._takes_writes():
             self._submit(requests, size_bytes)
+            self._calls[spec.name] += len(requests)
         elif spec.route is READ and not self.replies.pending:
             self._queued = RequestsAlike(spec, requests)
             self._group.queue_reads(self)
         else:
             return False
-        self.commands_count += len(requests)
         self.session.last_command = spec.name
         return True
 
@@ -230,9 +229,9 @@ class Connection(asyncio.Protocol):
             machine, db = self._group.machine, self.session.db
             replies = machine.read_alike(queued.spec, queued.requests, db=db, clock_ms=clock_ms)
         if replies is None:
-            self.commands_count -= len(queued.requests)
             self._backlog.extendleft(reversed(queued.requests))
         else:
+            self._calls[queued.spec.name] += len(queued.requests)
             self.replies.answer_all(replies)
         if self._backlog or self._garbage is not None:
             self._process(now_ns)
@@ -246,14 +245,14 @@ class Connection(asyncio.Protocol):
         Writes in a row, the bulk of a busy connection's requests, go to the group in one piece.
         """
         backlog = self._backlog
-        waiting_count = len(backlog)
         session = self.session
         resolve = self._resolve
         takes_writes = self._takes_writes()
         clock_ms = 0  # taken for the first read of those that may be answered at once
-        spec: CommandSpec | None = None
+        alike: CommandSpec | None = None  # requests in a row are counted together: so many waited before them
+        before_count = 0
         writes: list[list[bytes]] = []
-        left_count = max(0, waiting_count - _PIECE_COUNT)
+        left_count = max(0, len(backlog) - _PIECE_COUNT)
         while len(backlog) > left_count and self._hold is None and not session.is_closing:
             args = backlog.popleft()
             try:
@@ -262,7 +261,12 @@ class Connection(asyncio.Protocol):
                 self._submit(writes, size_of(writes))
                 writes = []
                 self._answer(refused.reply)
+                before_count -= 1
                 continue
+            if spec is not alike:
+                if alike is not None:
+                    self._calls[alike.name] += before_count - len(backlog) - 1
+                alike, before_count = spec, len(backlog) + 1
             if spec.route is WRITE and takes_writes and self._refusal_before(spec, args) is None:
                 writes.append(args)
                 clock_ms = 0  # a read behind it goes another way
@@ -277,9 +281,9 @@ class Connection(asyncio.Protocol):
                     continue
             self._carry_out(spec, args, now_ns)
         self._submit(writes, size_of(writes))
-        self.commands_count += waiting_count - len(backlog)
-        if spec is not None:
-            session.last_command = spec.name
+        if alike is not None:
+            self._calls[alike.name] += before_count - len(backlog)
+            session.last_command = alike.name
         if self._garbage is not None:
             self._refuse_garbage()
         self._send()
@@ -292,7 +296,6 @@ class Connection(asyncio.Protocol):
         """
         now_ns = self._now_ns()
         self._is_confirmed, self._is_impatient = is_confirmed, is_impatient
-        waiting_count = len(self._backlog)
         while count and self._backlog and self._hold is None and not self.session.is_closing:
             args = self._backlog.popleft()
             count -= 1
@@ -302,8 +305,8 @@ class Connection(asyncio.Protocol):
                 self._answer(refused.reply)
                 continue
             self._carry_out(spec, args, now_ns)
+            self._calls[spec.name] += self._hold is None
         self._is_confirmed = self._is_impatient = False
-        self.commands_count += waiting_count - len(self._backlog)
         if self._hold is None:
             self._process(now_ns)
         else:
@@ -399,8 +402,7 @@ class Connection(asyncio.Protocol):
     def _answer_held(self, hold_number: int, reply: Reply) -> None:
         """Answer the request that is held, and end its hold."""
         if self._is_held(hold_number):
-            self._backlog.popleft()
-            self.commands_count += 1
+            self._calls[self._resolve(self._backlog.popleft()).name] += 1
             self._answer(reply)
             self._resume(hold_number)
 
@@ -511,7 +513,6 @@ class Connection(asyncio.Protocol):
         self._release()
         if hold is Hold.LOG_TIME:
             self._backlog.popleft()
-            self.commands_count += 1
             self._answer(refusals.EXPIRY_UNSETTLED)
         self._process_first(len(self._backlog), is_confirmed=False, is_impatient=True)
 

@@ -97,7 +97,7 @@ class Group:
         clock: Clock,
         life: int,
         request_sync: Callable[[int], None],
-        request_flush: Callable[[], None],
+        request_flush: Callable[[], object],
         call_soon: Callable[[Callable[[], None]], object],
         call_later: Callable[[float, Callable[[], None]], object],
         on_leader: Callable[[int], None],

@@ -25,6 +25,8 @@ from raftkv.node.bootstrap import form_cluster, open_identity
 from raftkv.node.clients import Clients, bind_socket
 from raftkv.node.clock import Clock
 from raftkv.node.group import Group
+from raftkv.node.observer import Observer
+from raftkv.node.saves import Saves
 from raftkv.node.view import View
 from raftkv.raft import EntryId, Message, ProtocolError, RaftCore
 from raftkv.runtime_settings import RuntimeSettings
@@ -61,8 +63,11 @@ _GC_THRESHOLDS = (50_000, 10, 1_000_000)
 _FRAME_SLACK_BYTES = 1 << 20
 
 
-def run_node(config: Config) -> int:
-    """Run one node until it is told to stop; give the process's exit code (0: it stopped cleanly)."""
+def run_node(config: Config, config_path: Path | None = None) -> int:
+    """Run one node until it is told to stop; give the process's exit code (0: it stopped cleanly).
+
+    `config_path` is the file that CONFIG REWRITE writes to, if there is one.
+    """
     logging.basicConfig(
         level=config.log_level.upper(),
         format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s",
@@ -72,7 +77,7 @@ def run_node(config: Config) -> int:
     gc.set_threshold(*_GC_THRESHOLDS)
     try:
         with asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
-            return runner.run(Node(config).run())
+            return runner.run(Node(config, config_path).run())
     except (StorageFailure, DataDirRefused) as failure:
         log.critical("node %d: stopped: %s", config.node_id, failure)
     except OSError as failure:
@@ -91,9 +96,12 @@ def _loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop]:
 class Node:
     """One node from start to stop; `run` is called once."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, config_path: Path | None = None) -> None:
         self._config = config
+        # Absolute: what is shown and written must not depend on where the node was started.
+        self._config_path = None if config_path is None else config_path.absolute()
         self._clock = Clock()
+        self._observer = Observer(self._clock, config, tick_ns=int(_TICK_SECONDS * 1e9))
         # Unpredictable: nonces and election timeouts of two nodes, or of two lives, must differ.
         self._random = random.Random(os.urandom(32))
         self._settings = RuntimeSettings(config, on_change=self._on_settings)
@@ -202,6 +210,7 @@ class Node:
         table = build_table()
         group_log = log_store.group(GROUP_ID)
         machine = Machine(kv_store, table, cache_bytes_max=config.cache_bytes_max)
+        self._observer.attach(table, machine.commands)
         core = RaftCore(
             config.raft_config(),
             group_log.hard_state,
@@ -210,11 +219,9 @@ class Node:
             random=self._random,
             now_ns=self._clock.now_ns(),
         )
-        writer = SyncWriter(log_store.sync, on_synced=self._on_synced, on_failure=_die)
-        stack.callback(writer.close)
-        flusher = Flusher(kv_store.flush, on_failure=_die)
-        stack.callback(flusher.close)
-        self._loop = loop
+        self._loop, self._log_store = loop, log_store
+        writer, flusher = self._start_threads(stack, log_store, kv_store)
+        saves = Saves(flusher.request, self._clock)
         group = self._group = Group(
             group_id=GROUP_ID,
             config=config,
@@ -225,13 +232,13 @@ class Node:
             clock=self._clock,
             life=self._random.getrandbits(63),
             request_sync=writer.request,
-            request_flush=lambda: flusher.request(_log_flush),
+            request_flush=saves.begin,
             call_soon=lambda callback: loop.call_soon(_or_die, callback),
             call_later=lambda seconds, callback: loop.call_later(seconds, _or_die, callback),
             on_leader=lambda leader_id: view.on_leader(leader_id),
         )
         stack.callback(group.stop)
-        view = View(
+        view = self._view = View(
             cluster_id=cluster_id,
             settings=self._settings,
             table=table,
@@ -240,11 +247,14 @@ class Node:
             transport=transport,
             log_store=log_store,
             kv_store=kv_store,
+            saves=saves,
+            observer=self._observer,
+            request_stop=self._stop.set,
+            config_path=self._config_path,
         )
         self._clients = view.clients = Clients(
             config=config, table=table, group=group, clock=self._clock, node=view
         )
-        self._log_store = log_store
         log.info(
             "node %d: cluster %s, term %d, log up to %d, applied up to %d",
             config.node_id,
@@ -256,6 +266,19 @@ class Node:
         transport.start(cluster_id)
         self._tick()
         self._watch_log_size()
+
+    def _start_threads(
+        self, stack: AsyncExitStack, log_store: LogStore, kv_store: KvStore
+    ) -> tuple[SyncWriter, Flusher]:
+        """Start those who wait for the disk."""
+        tell = self._loop.call_soon_threadsafe
+        sync = self._observer.watched("fsync", log_store.sync, tell=tell)
+        writer = SyncWriter(sync, on_synced=self._on_synced, on_failure=_die)
+        stack.callback(writer.close)
+        flush = self._observer.watched("state-flush", kv_store.flush, tell=tell)
+        flusher = Flusher(flush, on_failure=_die)
+        stack.callback(flusher.close)
+        return writer, flusher
 
     # -- callbacks --------------------------------------------------------------------------
 
@@ -279,6 +302,7 @@ class Node:
 
     def _on_settings(self, config: Config) -> None:
         logging.getLogger().setLevel(config.log_level.upper())
+        self._observer.adopt(config)
         if self._group is not None and self._clients is not None:
             self._group.config = config
             self._clients.config = config
@@ -286,8 +310,11 @@ class Node:
     def _tick(self) -> None:
         if self._group is None or self._clients is None:
             return
+        if self._observer.on_tick():
+            self._view.sample()
         _or_die(self._group.on_tick)
         _or_die(self._clients.on_tick)
+        self._observer.await_tick()
         self._loop.call_later(_TICK_SECONDS, self._tick)
 
     def _watch_log_size(self) -> None:
@@ -344,10 +371,6 @@ def _die(error: BaseException) -> None:
         log.critical("the node stops over a defect", exc_info=error)
     logging.shutdown()
     os._exit(1)
-
-
-def _log_flush() -> None:
-    log.debug("state: flushed")
 
 
 async def _until(is_done: Callable[[], bool], seconds: float) -> None:

@@ -5,29 +5,43 @@ Only looks and passes on; owns nothing but the memory of who led last.
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import sys
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
+from raftkv.commands.monitors import Monitors
 from raftkv.commands.session import (
+    ConfigNotWritten,
     Counters,
     KeyCount,
     MemberStatus,
     NodeStatus,
+    Pace,
     ProcessStatus,
+    SaveStatus,
     Session,
 )
 from raftkv.commands.table import CommandTable, Sliced
-from raftkv.config import Member
+from raftkv.config import ConfigError, Member
 from raftkv.node.clients import Clients
 from raftkv.node.clock import Clock
 from raftkv.node.group import Group
+from raftkv.node.observer import Observer
+from raftkv.node.pulse import Rates, Totals
+from raftkv.node.saves import Saves
 from raftkv.raft import NOBODY
 from raftkv.runtime_settings import RuntimeSettings
 from raftkv.storage import KvStore, LogStore
+from raftkv.storage.durable_file import replace_file
 from raftkv.transport import Transport
+
+#: The oldest generation is left alone: with millions of keys in the cache that would stop the loop.
+_COLLECTED_GENERATION: Final = 1
 
 
 class View:
@@ -44,7 +58,12 @@ class View:
         transport: Transport,
         log_store: LogStore,
         kv_store: KvStore,
+        saves: Saves,
+        observer: Observer,
+        request_stop: Callable[[], None],
+        config_path: Path | None = None,
     ) -> None:
+        """Take note of the parts. `config_path` is the file that the settings came from, if there was one."""
         self._cluster_id = cluster_id
         self._settings = settings
         self._table = table
@@ -53,7 +72,16 @@ class View:
         self._transport = transport
         self._log_store = log_store
         self._kv_store = kv_store
+        self._saves = saves
+        self._observer = observer
+        self._request_stop = request_stop
+        self._config_path = config_path
         self._process = ProcessLook(clock)
+        self._rates = Rates(clock.now_ns())
+        self._started_ms = clock.wall_ms()
+        self._is_stopping = False
+        #: What had been counted at the last CONFIG RESETSTAT.
+        self._forgotten = Counters()
         self._last_leader_id = NOBODY
         #: Set once there is a listener.
         self.clients: Clients | None = None
@@ -68,13 +96,18 @@ class View:
         """What CONFIG GET and SET show and change."""
         return self._settings
 
+    @property
+    def monitors(self) -> Monitors:
+        """What SLOWLOG and LATENCY show and reset."""
+        return self._observer.monitors
+
     def on_leader(self, leader_id: int) -> None:
         """Remember who led last: without a leader, clients are still given a whole slot map."""
         if leader_id != NOBODY:
             self._last_leader_id = leader_id
 
     def status(self) -> NodeStatus:
-        """A fresh look; the caller's own."""
+        """A fresh look; the caller's own. Cheap: it asks the memory alone."""
         raft = self._group.core.status(self._clock.now_ns())
         self.on_leader(raft.leader_id)
         followers = {peer.node_id: peer for peer in raft.peers}
@@ -92,8 +125,7 @@ class View:
             members=members,
             raft=raft,
             last_leader_id=self._last_leader_id,
-            process=self._process.look(self._log_store, self._kv_store),
-            counters=self._counters(),
+            started_ms=self._started_ms,
         )
 
     def _look_at(self, member: Member) -> MemberStatus:
@@ -111,25 +143,79 @@ class View:
             status.failed_connects_count = link.conn_errors
         return status
 
-    def _counters(self) -> Counters:
-        clients = self.clients
+    # -- figures ----------------------------------------------------------------------------
+
+    def process(self) -> ProcessStatus:
+        """A fresh look at the process and its files; dear."""
+        status = self._process.look(self._log_store, self._kv_store)
+        status.config_file = "" if self._config_path is None else str(self._config_path)
+        status.cache_bytes = self._group.machine.keyspace.cache_bytes
+        return status
+
+    def counters(self) -> Counters:
+        """What was counted since the start or the last CONFIG RESETSTAT."""
+        counted, forgotten = self._counted(), self._forgotten
+        return Counters(
+            connections_received=counted.connections_received - forgotten.connections_received,
+            rejected_connections=counted.rejected_connections - forgotten.rejected_connections,
+            calls=Counter(counted.calls) - Counter(forgotten.calls),
+            input_bytes=counted.input_bytes - forgotten.input_bytes,
+            output_bytes=counted.output_bytes - forgotten.output_bytes,
+            keyspace_hits=counted.keyspace_hits - forgotten.keyspace_hits,
+            keyspace_misses=counted.keyspace_misses - forgotten.keyspace_misses,
+            expired_keys=counted.expired_keys - forgotten.expired_keys,
+            errors=Counter(counted.errors) - Counter(forgotten.errors),
+            blocked_clients=counted.blocked_clients,
+        )
+
+    def _counted(self) -> Counters:
+        """What was counted since the start."""
+        clients, machine = self.clients, self._group.machine
         if clients is None:
             return Counters()
-        traffic = clients.traffic()
+        traffic, missed_count = clients.traffic(), machine.keyspace.missed_count
         return Counters(
             connections_received=clients.accepted_count,
             rejected_connections=clients.rejected_count,
-            commands_processed=traffic.commands_count,
+            calls=dict(clients.calls),
             input_bytes=traffic.input_bytes,
             output_bytes=traffic.output_bytes,
-            expired_keys=self._group.machine.keyspace.expired_count,
+            # A read may look a key up twice.
+            keyspace_hits=max(0, machine.lookups_count - missed_count),
+            keyspace_misses=missed_count,
+            expired_keys=machine.keyspace.expired_count,
             errors=dict(clients.errors),
             blocked_clients=clients.held_count,
         )
 
+    def reset_statistics(self) -> None:
+        """Count from nothing again; what was measured is forgotten too."""
+        self._forgotten = self._counted()
+        self._observer.loop_lag.reset()
+        for timing in self._observer.monitors.timings.values():
+            timing.reset()
+
+    def sample(self) -> None:
+        """Take the totals that INFO's rates are made of; about once a second."""
+        counted = self._counted()
+        totals = Totals(counted.commands_processed, counted.input_bytes, counted.output_bytes)
+        self._rates.sample(self._clock.now_ns(), totals)
+
+    def pace(self) -> Pace:
+        """How busy and how punctual the node is."""
+        rates, lag = self._rates.per_second, self._observer.loop_lag
+        return Pace(
+            commands_per_s=rates.commands_count,
+            input_bytes_per_s=rates.input_bytes,
+            output_bytes_per_s=rates.output_bytes,
+            lag_us_max=lag.worst_ns // 1000,
+            recent_lag_us_max=lag.recent_worst_ns // 1000,
+            lag_us=lag.latest_ns // 1000,
+        )
+
     def now_us(self) -> int:
         """Microseconds of the Unix epoch."""
-        return self._clock.wall_ms() * 1000
+        return self._clock.wall_us()
 
     def sessions(self) -> Iterable[Session]:
         """Every client's session, oldest first."""
@@ -159,9 +245,47 @@ class View:
         raft = self._group.core.status(self._clock.now_ns())
         return sum(peer.match_index >= index for peer in raft.peers)
 
+    # -- what the node is told to do --------------------------------------------------------
+
     def request_leadership(self) -> None:
         """Ask the leader to hand over to this node."""
         self._group.request_leadership()
+
+    def saves(self) -> SaveStatus:
+        """How the flushes of the state go."""
+        return self._saves.status()
+
+    def begin_save(self) -> Callable[[], bool]:
+        """Have all that is applied flushed to `state/`; what is given tells whether it is done."""
+        return self._saves.begin()
+
+    @property
+    def is_stopping(self) -> bool:
+        """The node was told to stop and is on its way out."""
+        return self._is_stopping
+
+    def stop(self) -> None:
+        """Stop the node as SIGTERM does."""
+        self._is_stopping = True
+        self._request_stop()
+
+    def rewrite_config(self) -> None:
+        """Write the settings that hold into the configuration file. Raises ConfigNotWritten."""
+        if self._config_path is None:
+            raise ConfigNotWritten("The server is running without a config file")
+        path = self._config_path.resolve()  # not the link to it
+        try:
+            mode = path.stat().st_mode
+            replace_file(path, self._settings.rewritten(path.read_bytes(), name=str(path)))
+            path.chmod(mode)
+        except OSError as failure:
+            raise ConfigNotWritten(f"Rewriting config file: {failure.strerror}") from None
+        except ConfigError as refusal:
+            raise ConfigNotWritten(f"Rewriting config file: {refusal}") from None
+
+    def release_memory(self) -> None:
+        """Collect the garbage of the younger generations: milliseconds, however much is cached."""
+        gc.collect(_COLLECTED_GENERATION)
 
 
 class ProcessLook:
@@ -175,17 +299,20 @@ class ProcessLook:
         self._run_id = os.urandom(20).hex()
         self._page_bytes = os.sysconf("SC_PAGE_SIZE")
         self._memory_total_bytes = os.sysconf("SC_PHYS_PAGES") * self._page_bytes
+        self._memory_startup_bytes = self._resident_bytes()
 
     def look(self, log_store: LogStore, kv_store: KvStore) -> ProcessStatus:
         """A fresh look."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
+        resident_bytes = self._resident_bytes()
         return ProcessStatus(
             pid=os.getpid(),
             run_id=self._run_id,
             uptime_s=(self._clock.now_ns() - self._started_ns) // 1_000_000_000,
-            memory_bytes=resident_pages * self._page_bytes,
-            memory_peak_bytes=usage.ru_maxrss * 1024,
+            memory_bytes=resident_bytes,
+            # The kernel notes the peak now and then, not at once.
+            memory_peak_bytes=max(usage.ru_maxrss * 1024, resident_bytes),
+            memory_startup_bytes=self._memory_startup_bytes,
             memory_total_bytes=self._memory_total_bytes,
             cpu_user_s=usage.ru_utime,
             cpu_system_s=usage.ru_stime,
@@ -195,3 +322,6 @@ class ProcessLook:
             os_name=self._os_name,
             executable=sys.executable,
         )
+
+    def _resident_bytes(self) -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * self._page_bytes

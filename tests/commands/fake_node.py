@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from raftkv.commands import build_table
+from raftkv.commands.monitors import LatencyMonitor, Monitors, SlowLog
 from raftkv.commands.session import (
+    ConfigNotWritten,
     Counters,
     KeyCount,
     MemberStatus,
     NodeStatus,
     NodeView,
+    Pace,
     ProcessStatus,
+    SaveStatus,
     Session,
 )
 from raftkv.commands.table import Awaited, CommandRefused, CommandTable, Sliced
@@ -56,22 +60,45 @@ def node_status(node_id: int = 1, *, leader_id: int = 1) -> NodeStatus:
             peers=[],
         ),
         last_leader_id=leader_id or 1,
-        process=ProcessStatus(
-            pid=4242,
-            run_id="ab" * 20,
-            uptime_s=90000,
-            memory_bytes=3 << 20,
-            memory_peak_bytes=4 << 20,
-            memory_total_bytes=8 << 30,
-            cpu_user_s=1.5,
-            cpu_system_s=0.25,
-            log_bytes=1000,
-            state_bytes=2000,
-            state_durable_index=50,
-            os_name="Linux",
-        ),
-        counters=Counters(connections_received=7, errors={"ERR": 2, "MOVED": 1}),
+        started_ms=NOW_US // 1000 - 90_000_000,
     )
+
+
+def process_status() -> ProcessStatus:
+    """A day and an hour after the start."""
+    return ProcessStatus(
+        pid=4242,
+        run_id="ab" * 20,
+        uptime_s=90000,
+        memory_bytes=3 << 20,
+        memory_peak_bytes=4 << 20,
+        memory_startup_bytes=1 << 20,
+        memory_total_bytes=8 << 30,
+        cpu_user_s=1.5,
+        cpu_system_s=0.25,
+        log_bytes=1000,
+        state_bytes=2000,
+        state_durable_index=50,
+        os_name="Linux",
+        config_file="/etc/node1.toml",
+        cache_bytes=1 << 20,
+    )
+
+
+def counters() -> Counters:
+    """Some of everything."""
+    return Counters(
+        connections_received=7,
+        calls={b"get": 40, b"client|list": 2},
+        keyspace_hits=30,
+        keyspace_misses=10,
+        errors={"ERR": 2, "MOVED": 1},
+    )
+
+
+def monitors() -> Monitors:
+    """As a node has them at its start, but for the monitoring of latency, which is on."""
+    return Monitors(SlowLog(count_max=128), LatencyMonitor(threshold_ms=10))
 
 
 @dataclass
@@ -79,6 +106,11 @@ class FakeNode:
     """Satisfies NodeView."""
 
     look: NodeStatus = field(default_factory=node_status)
+    process_look: ProcessStatus = field(default_factory=process_status)
+    counted: Counters = field(default_factory=counters)
+    paced: Pace = field(default_factory=Pace)
+    save_status: SaveStatus = field(default_factory=lambda: SaveStatus(last_time_s=1_700_000_000))
+    monitors: Monitors = field(default_factory=monitors)
     settings: RuntimeSettings = field(default_factory=lambda: RuntimeSettings(Config()))
     commands: CommandTable = TABLE
     open_sessions: list[Session] = field(default_factory=list)
@@ -86,9 +118,48 @@ class FakeNode:
     replicas: int = 2
     leadership_requests: int = 0
     replicas_asked_at: list[int] = field(default_factory=list)
+    saves_begun: int = 0
+    saves_done: int = 0
+    is_stopping: bool = False
+    resets: int = 0
+    rewrites: int = 0
+    purges: int = 0
+    #: Why CONFIG REWRITE can't be done.
+    rewrite_refusal: str = ""
 
     def status(self) -> NodeStatus:
         return self.look
+
+    def process(self) -> ProcessStatus:
+        return self.process_look
+
+    def counters(self) -> Counters:
+        return self.counted
+
+    def pace(self) -> Pace:
+        return self.paced
+
+    def reset_statistics(self) -> None:
+        self.resets += 1
+
+    def saves(self) -> SaveStatus:
+        return self.save_status
+
+    def begin_save(self) -> Callable[[], bool]:
+        self.saves_begun += 1
+        number = self.saves_begun
+        return lambda: self.saves_done >= number
+
+    def rewrite_config(self) -> None:
+        if self.rewrite_refusal:
+            raise ConfigNotWritten(self.rewrite_refusal)
+        self.rewrites += 1
+
+    def release_memory(self) -> None:
+        self.purges += 1
+
+    def stop(self) -> None:
+        self.is_stopping = True
 
     def now_us(self) -> int:
         return NOW_US

@@ -137,6 +137,26 @@ def test_getkeys_answers_the_keys_of_a_request(request_line: str, reply: object)
     assert ask(open_session(), "COMMAND", "GETKEYS", *request_line.split()) == reply
 
 
+def test_getkeysandflags_tells_what_is_done_to_the_keys() -> None:
+    """redis COMMAND GETKEYSANDFLAGS: refusals are those of GETKEYS."""
+    session = open_session()
+    assert ask(session, "COMMAND", "GETKEYSANDFLAGS", "mset", "a", "b", "c", "d") == [
+        [b"a", words("OW", "update")],
+        [b"c", words("OW", "update")],
+    ]
+    refused = ask(session, "COMMAND", "GETKEYSANDFLAGS", "ping", "a")
+    assert refused == Error("ERR The command has no key arguments")
+    refused = ask(session, "COMMAND", "GETKEYSANDFLAGS", "foo")
+    assert refused == Error("ERR Invalid command specified")
+
+
+def test_a_long_pattern_is_refused() -> None:
+    """House style: every loop has a limit."""
+    assert ask(open_session(), "COMMAND", "LIST", "FILTERBY", "PATTERN", "*a" * 2049) == Error(
+        "ERR the pattern is longer than 4096 bytes"
+    )
+
+
 def test_list_names_commands_and_filters() -> None:
     """redis COMMAND LIST: with a filter, sub-commands are listed as well."""
     session = open_session()

@@ -12,6 +12,19 @@ def test_get_answers_what_any_pattern_matches() -> None:
     assert ask(session, "CONFIG", "GET", "save") == {b"save": b""}
     assert ask(session, "CONFIG", "GET", "appendonly", "SAV?") == {b"appendonly": b"yes", b"save": b""}
     assert ask(session, "CONFIG", "GET", "nosuch") == {}
+    assert ask(session, "CONFIG", "GET", "MaxClients", "maxclient[a-z]") == {b"maxclients": b"10000"}
+    everything = ask(session, "CONFIG", "GET", "*")
+    assert isinstance(everything, dict)
+    assert len(everything) > 50
+
+
+def test_hostile_patterns_are_bounded() -> None:
+    """House style: every loop has a limit; a name without wildcards is no pattern."""
+    session = open_session()
+    too_long = Error("ERR the patterns together are longer than 4096 bytes")
+    assert ask(session, "CONFIG", "GET", "*a" * 2049) == too_long
+    assert ask(session, "CONFIG", "GET", *["*" * 100] * 41) == too_long
+    assert ask(session, "CONFIG", "GET", *["save" * 1000] * 9, "save") == {b"save": b""}
 
 
 def test_set_changes_all_or_nothing() -> None:
@@ -24,6 +37,18 @@ def test_set_changes_all_or_nothing() -> None:
     assert refused == Error("ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'")
     assert node.settings.config.clients_max == 50
     assert ask(session, "CONFIG", "SET", "maxclients", "60", "loglevel") is SYNTAX_ERROR
+
+
+def test_resetstat_and_rewrite_are_the_nodes_to_do() -> None:
+    """redis CONFIG RESETSTAT, REWRITE."""
+    node = FakeNode()
+    session = open_session(node)
+    assert ask(session, "CONFIG", "RESETSTAT") is OK
+    assert ask(session, "CONFIG", "REWRITE") is OK
+    assert (node.resets, node.rewrites) == (1, 1)
+    node.rewrite_refusal = "The server is running without a config file"
+    refused = Error("ERR The server is running without a config file")
+    assert ask(session, "CONFIG", "REWRITE") == refused
 
 
 def test_a_refusal_is_one_line_whatever_the_client_wrote() -> None:

@@ -1,11 +1,12 @@
-"""INFO, TIME, ROLE, WAIT."""
+"""INFO, TIME, ROLE, WAIT, WAITAOF, LOLWUT."""
 
 from __future__ import annotations
 
 import pytest
 
 from raftkv.commands.info import human_size
-from raftkv.commands.session import NodeStatus
+from raftkv.commands.monitors import Timing
+from raftkv.commands.session import NodeStatus, Pace, SaveStatus
 from raftkv.commands.table import Awaited
 from raftkv.raft.types import NOBODY
 from raftkv.resp.replies import NOT_AN_INTEGER, Error, Verbatim
@@ -13,13 +14,17 @@ from tests.commands.fake_node import CLUSTER_ID, FakeNode, ask, node_status, ope
 
 ALL_SECTIONS = [
     *("Server", "Clients", "Memory", "Persistence", "Stats", "Replication"),
-    *("CPU", "Modules", "Errorstats", "Cluster", "Keyspace", "Raft"),
+    *("CPU", "Modules", "Commandstats", "Errorstats", "Latencystats", "Cluster", "Keyspace", "Raft"),
 ]
 
 
 def info(status: NodeStatus, *sections: str) -> str:
     """INFO's text at a node that sees the cluster so."""
-    node = FakeNode(status, keys_by_slot={5: [b"a", b"b"]})
+    return info_of(FakeNode(status, keys_by_slot={5: [b"a", b"b"]}), *sections)
+
+
+def info_of(node: FakeNode, *sections: str) -> str:
+    """INFO's text at a node."""
     reply = ask(open_session(node), "INFO", *sections)
     assert isinstance(reply, Verbatim)
     return reply.text.decode()
@@ -37,10 +42,18 @@ def titles(text: str) -> list[str]:
     return [line[2:] for line in text.splitlines() if line.startswith("# ")]
 
 
-@pytest.mark.parametrize("sections", [[], ["default"], ["all"], ["everything"], ["raft", "EVERYTHING"]])
+@pytest.mark.parametrize("sections", [["all"], ["everything"], ["raft", "EVERYTHING"]])
 def test_all_sections_are_shown(sections: list[str]) -> None:
     """redis INFO."""
     assert titles(info(node_status(), *sections)) == ALL_SECTIONS
+
+
+def test_statistics_of_commands_are_shown_on_request() -> None:
+    """redis INFO: default leaves them out."""
+    usual = [title for title in ALL_SECTIONS if title not in ("Commandstats", "Latencystats")]
+    assert titles(info(node_status())) == titles(info(node_status(), "default")) == usual
+    assert titles(info(node_status(), "latencystats", "commandstats")) == ["Commandstats", "Latencystats"]
+    assert "Latencystats" in titles(info(node_status(), "default", "latencystats"))
 
 
 def test_sections_are_shown_once_in_their_order() -> None:
@@ -60,6 +73,7 @@ def test_server_section_names_the_process() -> None:
     assert (server["process_id"], server["tcp_port"]) == ("4242", "7001")
     assert (server["uptime_in_seconds"], server["uptime_in_days"]) == ("90000", "1")
     assert server["run_id"] == "ab" * 20
+    assert (server["os"], server["config_file"]) == ("Linux", "/etc/node1.toml")
 
 
 def test_sizes_are_written_for_people_too() -> None:
@@ -75,6 +89,8 @@ def test_counts_are_shown() -> None:
     assert fields(status, "clients")["connected_clients"] == "1"
     stats = fields(status, "stats")
     assert (stats["total_connections_received"], stats["total_error_replies"]) == ("7", "3")
+    assert (stats["total_commands_processed"], stats["keyspace_hits"]) == ("42", "30")
+    assert stats["keyspace_misses"] == "10"
     assert fields(status, "errorstats") == {"errorstat_ERR": "count=2", "errorstat_MOVED": "count=1"}
     assert fields(status, "persistence")["rdb_changes_since_last_save"] == "40"
     assert fields(status, "cpu") == {"used_cpu_sys": "0.250000", "used_cpu_user": "1.500000"}
@@ -179,3 +195,99 @@ def test_wait_at_a_follower_is_refused() -> None:
     refused = ask(open_session(FakeNode(node_status(2))), "WAIT", "0", "0")
     assert isinstance(refused, Error)
     assert refused.text.startswith("ERR WAIT cannot be used with replica instances.")
+
+
+def test_rates_and_lateness_are_shown() -> None:
+    """redis INFO stats; the loop_lag fields are raftkv's."""
+    pace = Pace(
+        commands_per_s=900,
+        input_bytes_per_s=2048,
+        output_bytes_per_s=512,
+        lag_us_max=7000,
+        recent_lag_us_max=300,
+        lag_us=20,
+    )
+    text = info_of(FakeNode(paced=pace), "stats")
+    assert "instantaneous_ops_per_sec:900\r\n" in text
+    assert "instantaneous_input_kbps:2.00\r\ninstantaneous_output_kbps:0.50\r\n" in text
+    assert "loop_lag_usec:20\r\nloop_lag_recent_max_usec:300\r\nloop_lag_max_usec:7000\r\n" in text
+
+
+def test_saves_are_shown() -> None:
+    """redis INFO persistence; before the first save -1."""
+    assert fields(node_status(), "persistence")["rdb_last_bgsave_time_sec"] == "-1"
+    saves = SaveStatus(last_time_s=1_700_000_005, count=3, last_took_s=2, under_way_s=1)
+    text = info_of(FakeNode(save_status=saves), "persistence")
+    for line in (
+        "rdb_bgsave_in_progress:1",
+        "rdb_last_save_time:1700000005",
+        "rdb_last_bgsave_time_sec:2",
+        "rdb_current_bgsave_time_sec:1",
+        "rdb_saves:3",
+    ):
+        assert line in text.splitlines()
+
+
+def test_time_of_commands_is_that_of_the_measured_ones() -> None:
+    """redis INFO commandstats, latencystats: a sample stands for all calls."""
+    node = FakeNode()
+    timing = node.monitors.timings[b"get"] = Timing()
+    for duration_ns in (1000, 1000, 4000):
+        timing.add(duration_ns)
+    assert info_of(node, "commandstats") == (
+        "# Commandstats\r\n"
+        "cmdstat_client|list:calls=2,usec=0,usec_per_call=0.00\r\n"
+        "cmdstat_get:calls=40,usec=80,usec_per_call=2.00\r\n"
+    )
+    assert info_of(node, "latencystats") == (
+        "# Latencystats\r\nlatency_percentiles_usec_get:p50=1.023,p99=4.095,p99.9=4.095\r\n"
+    )
+
+
+def test_waitaof_answers_what_is_on_disks() -> None:
+    """redis WAITAOF: [this node, replicas], about the connection's own last write."""
+    node = FakeNode(replicas=2)
+    session = open_session(node)
+    session.last_write_index = 77
+    assert ask(session, "WAITAOF", "1", "1", "0") == [1, 2]
+    assert node.replicas_asked_at == [77]
+    waiting = ask(session, "WAITAOF", "1", "3", "500")
+    assert isinstance(waiting, Awaited)
+    assert waiting.look() is None
+    assert waiting.at_last() == [1, 2]
+    node.replicas = 3
+    assert waiting.look() == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("a 0 0", NOT_AN_INTEGER),
+        ("2 0 0", Error("ERR value is out of range, value must between 0 and 1")),
+        ("1 -1 0", Error("ERR value is out of range, must be positive")),
+        ("1 0 b", Error("ERR timeout is not an integer or out of range")),
+        ("1 0 -1", Error("ERR timeout is negative")),
+    ],
+)
+def test_waitaof_refuses_in_rediss_words(line: str, error: Error) -> None:
+    """redis 7.2 WAITAOF."""
+    assert ask(open_session(), "WAITAOF", *line.split()) == error
+
+
+def test_waitaof_at_a_follower_is_refused_after_its_arguments() -> None:
+    """redis 7.2 WAITAOF."""
+    follower = open_session(FakeNode(node_status(2)))
+    assert ask(follower, "WAITAOF", "a", "0", "0") == NOT_AN_INTEGER
+    refused = ask(follower, "WAITAOF", "0", "0", "0")
+    assert isinstance(refused, Error)
+    assert refused.text.startswith("ERR WAITAOF cannot be used with replica instances.")
+
+
+def test_lolwut_draws_the_same_for_the_same_words() -> None:
+    """redis LOLWUT: the version is in it."""
+    drawn = ask(open_session(), "LOLWUT", "VERSION", "5")
+    assert isinstance(drawn, Verbatim)
+    assert b"Redis ver. 7.2.4\n" in drawn.text
+    assert ask(open_session(), "LOLWUT", "version", "5", "9") == drawn
+    assert ask(open_session(), "LOLWUT") != drawn
+    assert ask(open_session(), "LOLWUT", "VERSION", "x") == NOT_AN_INTEGER

@@ -25,6 +25,8 @@ from raftkv.machine import Machine
 from raftkv.node.clients import Clients
 from raftkv.node.connection import Connection
 from raftkv.node.group import Group
+from raftkv.node.observer import Observer
+from raftkv.node.saves import Saves
 from raftkv.node.view import View
 from raftkv.raft import Entry, EntryId, HardState, Message, RaftCore, decode, encode
 from raftkv.runtime_settings import RuntimeSettings
@@ -50,6 +52,9 @@ class DrivenClock:
 
     def wall_ms(self) -> int:
         return self.ns // NS_PER_MS + self.wall_offset_ms
+
+    def wall_us(self) -> int:
+        return self.ns // 1000 + self.wall_offset_ms * 1000
 
     def advance(self, ms: float) -> None:
         """Let time pass."""
@@ -354,6 +359,11 @@ class Node:
         self.rows = StallingRows()
         self.links = Links(cluster, self.node_id)
         self.flushes_count = 0
+        #: What flushes that were asked for by clients call when they end.
+        self.flushes_waiting: list[Callable[[], None]] = []
+        # Without stopwatches: the table is every node's.
+        self.observer = Observer(clock, config, tick_ns=10 * NS_PER_MS)
+        self.was_told_to_stop = False
         self.machine = Machine(self.rows, TABLE, cache_bytes_max=config.cache_bytes_max)
         self.core = RaftCore(
             config.raft_config(),
@@ -389,6 +399,9 @@ class Node:
             transport=self.links,
             log_store=Sized(),
             kv_store=Sized(),
+            saves=Saves(self.flushes_waiting.append, clock),
+            observer=self.observer,
+            request_stop=self._note_stop,
         )
         self.clients = self.view.clients = Clients(
             config=config, table=TABLE, group=self.group, clock=clock, node=self.view
@@ -402,6 +415,9 @@ class Node:
 
     def _count_flush(self) -> None:
         self.flushes_count += 1
+
+    def _note_stop(self) -> None:
+        self.was_told_to_stop = True
 
     def set(self, **changes: Any) -> None:
         """Change settings as nothing but a test can."""
