@@ -19,11 +19,14 @@ def build_table() -> CommandTable:
     from raftkv.commands.command import COMMANDS as COMMAND
     from raftkv.commands.config import COMMANDS as CONFIG
     from raftkv.commands.connection import COMMANDS as CONNECTION
+    from raftkv.commands.counters import COMMANDS as COUNTERS
     from raftkv.commands.keys import COMMANDS as KEYS
     from raftkv.commands.raft import COMMANDS as RAFT
     from raftkv.commands.server import COMMANDS as SERVER
+    from raftkv.commands.string_ranges import COMMANDS as STRING_RANGES
     from raftkv.commands.strings import COMMANDS as STRINGS
     from raftkv.commands.table import CommandTable
 
-    families = (STRINGS, KEYS, CONNECTION, CLIENT, CONFIG, COMMAND, SERVER, CLUSTER, RAFT)
+    strings = (STRINGS, COUNTERS, STRING_RANGES)
+    families = (*strings, KEYS, CONNECTION, CLIENT, CONFIG, COMMAND, SERVER, CLUSTER, RAFT)
     return CommandTable(spec for family in families for spec in family)

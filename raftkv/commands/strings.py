@@ -10,27 +10,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from raftkv.commands.expiry import ExpiryUnit, read_expiry
-from raftkv.commands.table import READ, WRITE, Argument, CommandDocs, CommandSpec, KeySpec
+from raftkv.commands.string_specs import KEY, ONE_READ, VALUE, string_docs, string_spec
+from raftkv.commands.table import Argument, CommandSpec, KeySpec
 from raftkv.keyspace import KEEP_EXPIRY, Keyspace, WrongType
-from raftkv.resp.integers import parse_integer
-from raftkv.resp.replies import (
-    NOT_AN_INTEGER,
-    OK,
-    OVERFLOW,
-    STRING_TOO_LONG,
-    SYNTAX_ERROR,
-    Error,
-    Reply,
-)
-
-#: Bytes of the longest string (redis proto-max-bulk-len, at its default).
-STRING_BYTES_MAX: Final = 512 << 20
-
-_INT64_MIN: Final = -(1 << 63)
-_INT64_END: Final = 1 << 63
+from raftkv.resp.replies import OK, SYNTAX_ERROR, Error, Reply
 
 _MSET_ARITY: Final = Error("ERR wrong number of arguments for 'mset' command")
-_DECREMENT_OVERFLOW: Final = Error("ERR decrement would overflow")
 
 
 def on_get(keyspace: Keyspace, args: list[bytes]) -> Reply:
@@ -48,11 +33,6 @@ def _string_or_none(keyspace: Keyspace, key: bytes) -> bytes | None:
         return keyspace.get_string(key)
     except WrongType:
         return None
-
-
-def on_strlen(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis STRLEN"""
-    return len(keyspace.get_string(args[1]) or b"")
 
 
 def on_set(keyspace: Keyspace, args: list[bytes]) -> Reply:
@@ -131,59 +111,9 @@ def on_mset(keyspace: Keyspace, args: list[bytes]) -> Reply:
     return OK
 
 
-def on_append(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis APPEND"""
-    value = (keyspace.get_string(args[1]) or b"") + args[2]
-    if len(value) > STRING_BYTES_MAX:
-        return STRING_TOO_LONG
-    keyspace.set_string(args[1], value, KEEP_EXPIRY)
-    return len(value)
-
-
-def on_incr(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis INCR"""
-    return _add(keyspace, args[1], 1)
-
-
-def on_decr(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis DECR"""
-    return _add(keyspace, args[1], -1)
-
-
-def on_incrby(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis INCRBY"""
-    number = parse_integer(args[2])
-    return NOT_AN_INTEGER if number is None else _add(keyspace, args[1], number)
-
-
-def on_decrby(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis DECRBY"""
-    number = parse_integer(args[2])
-    if number is None:
-        return NOT_AN_INTEGER
-    return _DECREMENT_OVERFLOW if number == _INT64_MIN else _add(keyspace, args[1], -number)
-
-
-def _add(keyspace: Keyspace, key: bytes, number: int) -> Reply:
-    value = keyspace.get_string(key)
-    before = 0 if value is None else parse_integer(value)
-    if before is None:
-        return NOT_AN_INTEGER
-    after = before + number
-    if not _INT64_MIN <= after < _INT64_END:
-        return OVERFLOW
-    keyspace.set_string(key, b"%d" % after, KEEP_EXPIRY)
-    return after
-
-
-_KEY: Final = Argument("key", "key", key_spec_index=0)
-_VALUE: Final = Argument("value", "string")
-_READS_ONE: Final = KeySpec(1, 1, 1, flags=("RO", "access"))
-_CHANGES_ONE: Final = KeySpec(1, 1, 1, flags=("RW", "access", "update"))
-
 _SET_ARGUMENTS: Final = (
-    _KEY,
-    _VALUE,
+    KEY,
+    VALUE,
     Argument(
         "condition",
         "oneof",
@@ -207,133 +137,54 @@ _SET_ARGUMENTS: Final = (
 )
 
 
-def _counter(name: bytes, arity: int, summary: str, handler: object, *more: Argument) -> CommandSpec:
-    """One row of the INCR kind."""
-    return CommandSpec(
-        name=name,
-        arity=arity,
-        flags=frozenset({"write", "denyoom", "fast"}),
-        route=WRITE,
-        keys=_CHANGES_ONE,
-        handler=handler,  # type: ignore[arg-type]  # a handler of this family
-        acl_categories=frozenset({"write", "string", "fast"}),
-        docs=CommandDocs(summary, since="1.0.0", group="string", complexity="O(1)", arguments=(_KEY, *more)),
-    )
-
+_PAIRS: Final = Argument("data", "block", flags=("multiple",), arguments=(KEY, VALUE))
+_PER_KEY: Final = "O(N) where N is the number of keys to set."
 
 COMMANDS: tuple[CommandSpec, ...] = (
-    CommandSpec(
-        name=b"get",
-        arity=2,
-        flags=frozenset({"readonly", "fast"}),
-        route=READ,
-        keys=_READS_ONE,
-        handler=on_get,
-        acl_categories=frozenset({"read", "string", "fast"}),
-        docs=CommandDocs(
-            "Returns the string value of a key.",
-            since="1.0.0",
-            group="string",
-            complexity="O(1)",
-            arguments=(_KEY,),
-        ),
+    string_spec(
+        b"get",
+        2,
+        on_get,
+        string_docs("Returns the string value of a key."),
+        flags="readonly fast",
+        keys=ONE_READ,
     ),
-    CommandSpec(
-        name=b"set",
-        arity=-3,
-        flags=frozenset({"write", "denyoom"}),
-        route=WRITE,
-        keys=KeySpec(1, 1, 1, flags=("RW", "access", "update", "variable_flags")),
-        handler=on_set,
-        acl_categories=frozenset({"write", "string", "slow"}),
-        docs=CommandDocs(
+    string_spec(
+        b"set",
+        -3,
+        on_set,
+        string_docs(
             "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
-            since="1.0.0",
-            group="string",
-            complexity="O(1)",
-            arguments=_SET_ARGUMENTS,
+            *_SET_ARGUMENTS,
         ),
+        flags="write denyoom",
+        keys=KeySpec(1, 1, 1, flags=("RW", "access", "update", "variable_flags")),
     ),
-    CommandSpec(
-        name=b"mget",
-        arity=-2,
-        flags=frozenset({"readonly", "fast"}),
-        route=READ,
-        keys=KeySpec(1, -1, 1, flags=("RO", "access")),
-        handler=on_mget,
-        acl_categories=frozenset({"read", "string", "fast"}),
-        tips=("request_policy:multi_shard",),
-        docs=CommandDocs(
+    string_spec(
+        b"mget",
+        -2,
+        on_mget,
+        string_docs(
             "Atomically returns the string values of one or more keys.",
-            since="1.0.0",
-            group="string",
+            Argument("key", "key", key_spec_index=0, flags=("multiple",)),
             complexity="O(N) where N is the number of keys to retrieve.",
-            arguments=(Argument("key", "key", key_spec_index=0, flags=("multiple",)),),
         ),
+        flags="readonly fast",
+        keys=KeySpec(1, -1, 1, flags=("RO", "access")),
+        tips=("request_policy:multi_shard",),
     ),
-    CommandSpec(
-        name=b"mset",
-        arity=-3,
-        flags=frozenset({"write", "denyoom"}),
-        route=WRITE,
-        keys=KeySpec(1, -1, 2, flags=("OW", "update")),
-        handler=on_mset,
-        acl_categories=frozenset({"write", "string", "slow"}),
-        tips=("request_policy:multi_shard", "response_policy:all_succeeded"),
-        docs=CommandDocs(
+    string_spec(
+        b"mset",
+        -3,
+        on_mset,
+        string_docs(
             "Atomically creates or modifies the string values of one or more keys.",
+            _PAIRS,
             since="1.0.1",
-            group="string",
-            complexity="O(N) where N is the number of keys to set.",
-            arguments=(Argument("data", "block", flags=("multiple",), arguments=(_KEY, _VALUE)),),
+            complexity=_PER_KEY,
         ),
-    ),
-    CommandSpec(
-        name=b"append",
-        arity=3,
-        flags=frozenset({"write", "denyoom", "fast"}),
-        route=WRITE,
-        keys=KeySpec(1, 1, 1, flags=("RW", "insert")),
-        handler=on_append,
-        acl_categories=frozenset({"write", "string", "fast"}),
-        docs=CommandDocs(
-            "Appends a string to the value of a key. Creates the key if it doesn't exist.",
-            since="2.0.0",
-            group="string",
-            complexity="O(N) where N is the length of the new value: its whole row is written.",
-            arguments=(_KEY, _VALUE),
-        ),
-    ),
-    CommandSpec(
-        name=b"strlen",
-        arity=2,
-        flags=frozenset({"readonly", "fast"}),
-        route=READ,
-        keys=KeySpec(1, 1, 1, flags=("RO",)),
-        handler=on_strlen,
-        acl_categories=frozenset({"read", "string", "fast"}),
-        docs=CommandDocs(
-            "Returns the length of a string value.",
-            since="2.2.0",
-            group="string",
-            complexity="O(1)",
-            arguments=(_KEY,),
-        ),
-    ),
-    _counter(b"incr", 2, "Increments the integer value of a key by one. Uses 0 as initial value.", on_incr),
-    _counter(b"decr", 2, "Decrements the integer value of a key by one. Uses 0 as initial value.", on_decr),
-    _counter(
-        b"incrby",
-        3,
-        "Increments the integer value of a key by a number. Uses 0 as initial value.",
-        on_incrby,
-        Argument("increment", "integer"),
-    ),
-    _counter(
-        b"decrby",
-        3,
-        "Decrements a number from the integer value of a key. Uses 0 as initial value.",
-        on_decrby,
-        Argument("decrement", "integer"),
+        flags="write denyoom",
+        keys=KeySpec(1, -1, 2, flags=("OW", "update")),
+        tips=("request_policy:multi_shard", "response_policy:all_succeeded"),
     ),
 )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftkv.commands import strings
-from raftkv.resp.replies import NOT_AN_INTEGER, OK, OVERFLOW, STRING_TOO_LONG, SYNTAX_ERROR, Error, Reply
+from raftkv.resp.replies import NOT_AN_INTEGER, OK, SYNTAX_ERROR, Error, Reply
 from tests.commands.script import replies
 from tests.machine.replica import Replica, check_rows
 
@@ -79,50 +78,6 @@ def test_several_keys_at_once() -> None:
     lines = ("SET a x EX 10", "MSET a 1 b 2 a 3", "MGET a b c a", "TTL a")
     assert replies(*lines) == [OK, OK, [b"3", b"2", None, b"3"], -1]
     assert replies("MSET a 1 b") == [Error("ERR wrong number of arguments for 'mset' command")]
-
-
-def test_counters() -> None:
-    """redis INCR and its kind: a missing key counts from 0, an expiry stays."""
-    lines = ("INCR n", "INCRBY n 41", "DECR n", "DECRBY n 50", "DECRBY n -9", "GET n", "EXPIRE n 5", "INCR n")
-    assert replies(*lines, "TTL n") == [1, 42, 41, -9, 0, b"0", 1, 1, 5]
-
-
-@pytest.mark.parametrize(
-    ("value", "line", "reply"),
-    [
-        ("9223372036854775807", "INCR n", OVERFLOW),
-        ("-9223372036854775808", "DECR n", OVERFLOW),
-        ("1", "INCRBY n 9223372036854775807", OVERFLOW),
-        ("-2", "DECRBY n 9223372036854775807", OVERFLOW),
-        ("0", "DECRBY n -9223372036854775808", Error("ERR decrement would overflow")),
-        ("0", "INCRBY n 9223372036854775808", NOT_AN_INTEGER),
-        ("0", "INCRBY n x", NOT_AN_INTEGER),
-        ("1.0", "INCR n", NOT_AN_INTEGER),
-        ("01", "INCR n", NOT_AN_INTEGER),
-        ("", "INCR n", NOT_AN_INTEGER),
-    ],
-)
-def test_counters_refuse_what_they_can_not_count(value: str, line: str, reply: Error) -> None:
-    """redis INCR: 64 bits, signed, in their own spelling."""
-    assert replies(f"SET n {value}", line, "GET n") == [OK, reply, value.encode()]
-
-
-def test_append_and_strlen() -> None:
-    """redis APPEND, STRLEN: an expiry stays."""
-    lines = ("STRLEN k", "APPEND k abc", "EXPIRE k 9", "APPEND k de", "GET k", "STRLEN k", "TTL k")
-    assert replies(*lines) == [0, 3, 1, 5, b"abcde", 5, 9]
-    assert replies("APPEND k ", "EXISTS k", "GET k") == [0, 1, b""]
-
-
-def test_string_is_never_longer_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """redis APPEND, proto-max-bulk-len"""
-    monkeypatch.setattr(strings, "STRING_BYTES_MAX", 5)
-    assert replies("APPEND k abc", "APPEND k def", "APPEND k de", "GET k") == [
-        3,
-        STRING_TOO_LONG,
-        5,
-        b"abcde",
-    ]
 
 
 def test_keys_and_values_are_any_bytes() -> None:
