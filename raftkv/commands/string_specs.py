@@ -47,7 +47,22 @@ def string_spec(
 
 
 def string_docs(
-    summary: str, *arguments: Argument, since: str = "1.0.0", complexity: str = "O(1)"
+    summary: str,
+    *arguments: Argument,
+    since: str = "1.0.0",
+    complexity: str = "O(1)",
+    deprecated_since: str = "",
+    replaced_by: str = "",
+    history: tuple[tuple[str, str], ...] = (),
 ) -> CommandDocs:
-    """What COMMAND DOCS says of a command that takes a key first."""
-    return CommandDocs(summary, since, "string", complexity, arguments or (KEY,))
+    """What COMMAND DOCS says of a command whose first argument, if no other is given, is its key."""
+    return CommandDocs(
+        summary,
+        since,
+        "string",
+        complexity,
+        arguments or (KEY,),
+        deprecated_since=deprecated_since,
+        replaced_by=replaced_by,
+        history=history,
+    )
