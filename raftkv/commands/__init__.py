@@ -21,12 +21,13 @@ def build_table() -> CommandTable:
     from raftkv.commands.connection import COMMANDS as CONNECTION
     from raftkv.commands.counters import COMMANDS as COUNTERS
     from raftkv.commands.keys import COMMANDS as KEYS
+    from raftkv.commands.lcs import COMMANDS as LCS
     from raftkv.commands.raft import COMMANDS as RAFT
     from raftkv.commands.server import COMMANDS as SERVER
     from raftkv.commands.string_ranges import COMMANDS as STRING_RANGES
     from raftkv.commands.strings import COMMANDS as STRINGS
     from raftkv.commands.table import CommandTable
 
-    strings = (STRINGS, COUNTERS, STRING_RANGES)
+    strings = (STRINGS, COUNTERS, STRING_RANGES, LCS)
     families = (*strings, KEYS, CONNECTION, CLIENT, CONFIG, COMMAND, SERVER, CLUSTER, RAFT)
     return CommandTable(spec for family in families for spec in family)
