@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
 
 from raftkv.commands.expiry import ExpiryUnit, read_expiry
@@ -46,13 +45,16 @@ def on_set(keyspace: Keyspace, args: list[bytes]) -> Reply:
     options = _read_options(args, first=3, rivals=_SET_RIVALS)
     if isinstance(options, Error):
         return options
-    expires_ms = KEEP_EXPIRY if b"keepttl" in options.words else 0
+    key, words = args[1], options.words
+    expires_ms = KEEP_EXPIRY if b"keepttl" in words else 0
     if options.unit is not None:
         given_ms = read_expiry(options.number, options.unit, now_ms=keyspace.now_ms, command="set")
         if isinstance(given_ms, Error):
             return given_ms
         expires_ms = given_ms
-    key, words = args[1], options.words
+    if not words:
+        keyspace.set_string(key, args[2], expires_ms)
+        return OK
     # As Redis, GET looks at the type first, whatever else is asked.
     before = keyspace.get_string(key) if b"get" in words else None
     exists = keyspace.find(key) is not None
@@ -86,7 +88,9 @@ def _read_options(args: list[bytes], *, first: int, rivals: Mapping[bytes, bytes
             if rival is None or rival in words or (word in _LASTING_WORDS and options.unit is not None):
                 return SYNTAX_ERROR
             words.add(word)
-        elif position == len(args) or options.unit not in (None, unit) or words & _LASTING_WORDS:
+        elif (
+            position == len(args) or options.unit not in (None, unit) or not _LASTING_WORDS.isdisjoint(words)
+        ):
             return SYNTAX_ERROR
         else:
             options.unit, options.number = unit, args[position]
@@ -102,8 +106,8 @@ _EXPIRY_WORDS: Final = {
 }
 #: What doesn't go with an expiry.
 _LASTING_WORDS: Final = frozenset({b"keepttl", b"persist"})
-_SET_RIVALS: Final = MappingProxyType({b"nx": b"xx", b"xx": b"nx", b"get": b"", b"keepttl": b""})
-_GETEX_RIVALS: Final = MappingProxyType({b"persist": b""})
+_SET_RIVALS: Final = {b"nx": b"xx", b"xx": b"nx", b"get": b"", b"keepttl": b""}
+_GETEX_RIVALS: Final = {b"persist": b""}
 
 
 def on_setnx(keyspace: Keyspace, args: list[bytes]) -> Reply:
