@@ -19,10 +19,12 @@ def build_table() -> CommandTable:
     from raftkv.commands.command import COMMANDS as COMMAND
     from raftkv.commands.config import COMMANDS as CONFIG
     from raftkv.commands.connection import COMMANDS as CONNECTION
+    from raftkv.commands.counters import COMMANDS as COUNTERS
     from raftkv.commands.databases import COMMANDS as DATABASES
     from raftkv.commands.expiries import COMMANDS as EXPIRIES
     from raftkv.commands.keys import COMMANDS as KEYS
     from raftkv.commands.latency import COMMANDS as LATENCY
+    from raftkv.commands.lcs import COMMANDS as LCS
     from raftkv.commands.lolwut import COMMANDS as LOLWUT
     from raftkv.commands.memory import COMMANDS as MEMORY
     from raftkv.commands.object import COMMANDS as OBJECT
@@ -32,11 +34,13 @@ def build_table() -> CommandTable:
     from raftkv.commands.scan import COMMANDS as SCAN
     from raftkv.commands.server import COMMANDS as SERVER
     from raftkv.commands.slowlog import COMMANDS as SLOWLOG
+    from raftkv.commands.string_ranges import COMMANDS as STRING_RANGES
     from raftkv.commands.strings import COMMANDS as STRINGS
     from raftkv.commands.table import CommandTable
 
     families = (
-        *(STRINGS, KEYS, EXPIRIES, SCAN, DATABASES, OBJECT, MEMORY),
+        *(STRINGS, COUNTERS, STRING_RANGES, LCS),
+        *(KEYS, EXPIRIES, SCAN, DATABASES, OBJECT, MEMORY),
         *(CONNECTION, CLIENT, CONFIG, COMMAND, SERVER, CLUSTER, RAFT),
         *(PERSISTENCE, SLOWLOG, LATENCY, LOLWUT, REFUSED),
     )

@@ -157,6 +157,12 @@ def explain(spec: CommandSpec) -> dict[bytes, Reply]:
         b"group": docs.group.encode(),
         b"complexity": docs.complexity.encode(),
     }
+    if docs.deprecated_since:
+        reply[b"doc_flags"] = _words(["deprecated"])
+        reply[b"deprecated_since"] = docs.deprecated_since.encode()
+        reply[b"replaced_by"] = docs.replaced_by.encode()
+    if docs.history:
+        reply[b"history"] = ReplySet([[since.encode(), change.encode()] for since, change in docs.history])
     if docs.arguments:
         reply[b"arguments"] = [_argument(argument) for argument in docs.arguments]
     if spec.subcommands:

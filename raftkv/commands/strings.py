@@ -6,31 +6,18 @@ the entry's time, so all replicas agree on them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from raftkv.commands.expiry import ExpiryUnit, read_expiry
-from raftkv.commands.table import READ, WRITE, Argument, CommandDocs, CommandSpec, KeySpec
+from raftkv.commands.string_specs import KEY, ONE_CHANGED, ONE_READ, VALUE, string_docs, string_spec
+from raftkv.commands.table import Argument, CommandSpec, KeySpec
 from raftkv.keyspace import KEEP_EXPIRY, Keyspace, WrongType
-from raftkv.resp.integers import parse_integer
-from raftkv.resp.replies import (
-    NOT_AN_INTEGER,
-    OK,
-    OVERFLOW,
-    STRING_TOO_LONG,
-    SYNTAX_ERROR,
-    Error,
-    Reply,
-)
-
-#: Bytes of the longest string (redis proto-max-bulk-len, at its default).
-STRING_BYTES_MAX: Final = 512 << 20
-
-_INT64_MIN: Final = -(1 << 63)
-_INT64_END: Final = 1 << 63
+from raftkv.resp.replies import OK, SYNTAX_ERROR, Error, Reply
 
 _MSET_ARITY: Final = Error("ERR wrong number of arguments for 'mset' command")
-_DECREMENT_OVERFLOW: Final = Error("ERR decrement would overflow")
+_MSETNX_ARITY: Final = Error("ERR wrong number of arguments for 'msetnx' command")
 
 
 def on_get(keyspace: Keyspace, args: list[bytes]) -> Reply:
@@ -50,67 +37,64 @@ def _string_or_none(keyspace: Keyspace, key: bytes) -> bytes | None:
         return None
 
 
-def on_strlen(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis STRLEN"""
-    return len(keyspace.get_string(args[1]) or b"")
-
-
 def on_set(keyspace: Keyspace, args: list[bytes]) -> Reply:
     """redis SET"""
     if len(args) == 3:
         keyspace.set_string(args[1], args[2])
         return OK
-    options = _read_set_options(args, keyspace.now_ms)
+    options = _read_options(args, first=3, rivals=_SET_RIVALS)
     if isinstance(options, Error):
         return options
-    key = args[1]
+    key, words = args[1], options.words
+    expires_ms = KEEP_EXPIRY if b"keepttl" in words else 0
+    if options.unit is not None:
+        given_ms = read_expiry(options.number, options.unit, now_ms=keyspace.now_ms, command="set")
+        if isinstance(given_ms, Error):
+            return given_ms
+        expires_ms = given_ms
+    if not words:
+        keyspace.set_string(key, args[2], expires_ms)
+        return OK
     # As Redis, GET looks at the type first, whatever else is asked.
-    before = keyspace.get_string(key) if options.gets else None
+    before = keyspace.get_string(key) if b"get" in words else None
     exists = keyspace.find(key) is not None
-    if (options.only_if_missing and exists) or (options.only_if_exists and not exists):
+    if (b"nx" in words and exists) or (b"xx" in words and not exists):
         return before
-    keyspace.set_string(key, args[2], options.expires_ms)
-    return before if options.gets else OK
+    keyspace.set_string(key, args[2], expires_ms)
+    return before if b"get" in words else OK
 
 
 @dataclass(slots=True)
-class _SetOptions:
-    gets: bool = False
-    only_if_missing: bool = False
-    only_if_exists: bool = False
-    #: As `Keyspace.set_string` takes it.
-    expires_ms: int = 0
-
-
-def _read_set_options(args: list[bytes], now_ms: int) -> _SetOptions | Error:
-    """Read what follows the value; the expiry's number is checked last, as Redis does."""
-    options = _SetOptions()
+class _Options:
+    #: Those without a value, in lower case.
+    words: set[bytes]
+    #: Of the expiry; None: none was given.
     unit: ExpiryUnit | None = None
-    number = b""
-    position = 3
+    #: The expiry, as the client wrote it: Redis checks it after the words.
+    number: bytes = b""
+
+
+def _read_options(args: list[bytes], *, first: int, rivals: Mapping[bytes, bytes]) -> _Options | Error:
+    """Read what follows from `first` on; `rivals`: the words, each with one that excludes it (b"": none)."""
+    options = _Options(set())
+    words = options.words
+    position = first
     while position < len(args):
         word = args[position].lower()
         position += 1
-        given = _EXPIRY_WORDS.get(word)
-        if word == b"nx" and not options.only_if_exists:
-            options.only_if_missing = True
-        elif word == b"xx" and not options.only_if_missing:
-            options.only_if_exists = True
-        elif word == b"get":
-            options.gets = True
-        elif word == b"keepttl" and unit is None:
-            options.expires_ms = KEEP_EXPIRY
-        elif given is not None and unit in (None, given) and not options.expires_ms and position < len(args):
-            unit, number = given, args[position]
-            position += 1
-        else:
+        unit = _EXPIRY_WORDS.get(word)
+        if unit is None:
+            rival = rivals.get(word)
+            if rival is None or rival in words or (word in _LASTING_WORDS and options.unit is not None):
+                return SYNTAX_ERROR
+            words.add(word)
+        elif (
+            position == len(args) or options.unit not in (None, unit) or not _LASTING_WORDS.isdisjoint(words)
+        ):
             return SYNTAX_ERROR
-    if unit is None:
-        return options
-    expires_ms = read_expiry(number, unit, now_ms=now_ms, command="set")
-    if isinstance(expires_ms, Error):
-        return expires_ms
-    options.expires_ms = expires_ms
+        else:
+            options.unit, options.number = unit, args[position]
+            position += 1
     return options
 
 
@@ -120,6 +104,79 @@ _EXPIRY_WORDS: Final = {
     b"exat": ExpiryUnit.SECONDS_AT,
     b"pxat": ExpiryUnit.MILLISECONDS_AT,
 }
+#: What doesn't go with an expiry.
+_LASTING_WORDS: Final = frozenset({b"keepttl", b"persist"})
+_SET_RIVALS: Final = {b"nx": b"xx", b"xx": b"nx", b"get": b"", b"keepttl": b""}
+_GETEX_RIVALS: Final = {b"persist": b""}
+
+
+def on_setnx(keyspace: Keyspace, args: list[bytes]) -> Reply:
+    """redis SETNX"""
+    if keyspace.find(args[1]) is not None:
+        return 0
+    keyspace.set_string(args[1], args[2])
+    return 1
+
+
+def on_setex(keyspace: Keyspace, args: list[bytes]) -> Reply:
+    """redis SETEX"""
+    return _set_for(keyspace, args, ExpiryUnit.SECONDS, command="setex")
+
+
+def on_psetex(keyspace: Keyspace, args: list[bytes]) -> Reply:
+    """redis PSETEX"""
+    return _set_for(keyspace, args, ExpiryUnit.MILLISECONDS, command="psetex")
+
+
+def _set_for(keyspace: Keyspace, args: list[bytes], unit: ExpiryUnit, *, command: str) -> Reply:
+    expires_ms = read_expiry(args[2], unit, now_ms=keyspace.now_ms, command=command)
+    if isinstance(expires_ms, Error):
+        return expires_ms
+    keyspace.set_string(args[1], args[3], expires_ms)
+    return OK
+
+
+def on_getset(keyspace: Keyspace, args: list[bytes]) -> Reply:
+    """redis GETSET: an expiry goes."""
+    before = keyspace.get_string(args[1])
+    keyspace.set_string(args[1], args[2])
+    return before
+
+
+def on_getdel(keyspace: Keyspace, args: list[bytes]) -> Reply:
+    """redis GETDEL"""
+    value = keyspace.get_string(args[1])
+    if value is not None:
+        keyspace.delete(args[1])
+    return value
+
+
+def on_getex(keyspace: Keyspace, args: list[bytes]) -> Reply:
+    """redis GETEX: a time that has passed deletes the key; without options nothing changes."""
+    options = _read_options(args, first=2, rivals=_GETEX_RIVALS)
+    if isinstance(options, Error):
+        return options
+    key = args[1]
+    value = keyspace.get_string(key)
+    # Unlike SET's, a number that makes no sense is not looked at when there is no key.
+    if value is None:
+        return None
+    if options.unit is not None:
+        expires_ms = read_expiry(options.number, options.unit, now_ms=keyspace.now_ms, command="getex")
+        if isinstance(expires_ms, Error):
+            return expires_ms
+        if expires_ms <= keyspace.now_ms:
+            keyspace.delete(key)
+        else:
+            keyspace.set_expiry(key, expires_ms)
+    elif b"persist" in options.words and _expires(keyspace, key):
+        keyspace.set_expiry(key, 0)
+    return value
+
+
+def _expires(keyspace: Keyspace, key: bytes) -> bool:
+    record = keyspace.find(key)
+    return record is not None and record.expires_ms != 0
 
 
 def on_mset(keyspace: Keyspace, args: list[bytes]) -> Reply:
@@ -131,59 +188,20 @@ def on_mset(keyspace: Keyspace, args: list[bytes]) -> Reply:
     return OK
 
 
-def on_append(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis APPEND"""
-    value = (keyspace.get_string(args[1]) or b"") + args[2]
-    if len(value) > STRING_BYTES_MAX:
-        return STRING_TOO_LONG
-    keyspace.set_string(args[1], value, KEEP_EXPIRY)
-    return len(value)
+def on_msetnx(keyspace: Keyspace, args: list[bytes]) -> Reply:
+    """redis MSETNX: all or nothing."""
+    if len(args) % 2 == 0:
+        return _MSETNX_ARITY
+    for key in args[1::2]:
+        if keyspace.find(key) is not None:
+            return 0
+    on_mset(keyspace, args)
+    return 1
 
-
-def on_incr(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis INCR"""
-    return _add(keyspace, args[1], 1)
-
-
-def on_decr(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis DECR"""
-    return _add(keyspace, args[1], -1)
-
-
-def on_incrby(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis INCRBY"""
-    number = parse_integer(args[2])
-    return NOT_AN_INTEGER if number is None else _add(keyspace, args[1], number)
-
-
-def on_decrby(keyspace: Keyspace, args: list[bytes]) -> Reply:
-    """redis DECRBY"""
-    number = parse_integer(args[2])
-    if number is None:
-        return NOT_AN_INTEGER
-    return _DECREMENT_OVERFLOW if number == _INT64_MIN else _add(keyspace, args[1], -number)
-
-
-def _add(keyspace: Keyspace, key: bytes, number: int) -> Reply:
-    value = keyspace.get_string(key)
-    before = 0 if value is None else parse_integer(value)
-    if before is None:
-        return NOT_AN_INTEGER
-    after = before + number
-    if not _INT64_MIN <= after < _INT64_END:
-        return OVERFLOW
-    keyspace.set_string(key, b"%d" % after, KEEP_EXPIRY)
-    return after
-
-
-_KEY: Final = Argument("key", "key", key_spec_index=0)
-_VALUE: Final = Argument("value", "string")
-_READS_ONE: Final = KeySpec(1, 1, 1, flags=("RO", "access"))
-_CHANGES_ONE: Final = KeySpec(1, 1, 1, flags=("RW", "access", "update"))
 
 _SET_ARGUMENTS: Final = (
-    _KEY,
-    _VALUE,
+    KEY,
+    VALUE,
     Argument(
         "condition",
         "oneof",
@@ -205,135 +223,170 @@ _SET_ARGUMENTS: Final = (
         ),
     ),
 )
+_GETEX_EXPIRATION: Final = Argument(
+    "expiration",
+    "oneof",
+    flags=("optional",),
+    arguments=(
+        Argument("seconds", "integer", token="EX"),
+        Argument("milliseconds", "integer", token="PX"),
+        Argument("unix-time-seconds", "unix-time", token="EXAT"),
+        Argument("unix-time-milliseconds", "unix-time", token="PXAT"),
+        Argument("persist", "pure-token", token="PERSIST"),
+    ),
+)
+_PAIRS: Final = Argument("data", "block", flags=("multiple",), arguments=(KEY, VALUE))
+_PER_KEY: Final = "O(N) where N is the number of keys to set."
 
-
-def _counter(name: bytes, arity: int, summary: str, handler: object, *more: Argument) -> CommandSpec:
-    """One row of the INCR kind."""
-    return CommandSpec(
-        name=name,
-        arity=arity,
-        flags=frozenset({"write", "denyoom", "fast"}),
-        route=WRITE,
-        keys=_CHANGES_ONE,
-        handler=handler,  # type: ignore[arg-type]  # a handler of this family
-        acl_categories=frozenset({"write", "string", "fast"}),
-        docs=CommandDocs(summary, since="1.0.0", group="string", complexity="O(1)", arguments=(_KEY, *more)),
-    )
-
+#: One key that is set without a look at its value.
+_ONE_SET: Final = KeySpec(1, 1, 1, flags=("OW", "update"))
 
 COMMANDS: tuple[CommandSpec, ...] = (
-    CommandSpec(
-        name=b"get",
-        arity=2,
-        flags=frozenset({"readonly", "fast"}),
-        route=READ,
-        keys=_READS_ONE,
-        handler=on_get,
-        acl_categories=frozenset({"read", "string", "fast"}),
-        docs=CommandDocs(
-            "Returns the string value of a key.",
-            since="1.0.0",
-            group="string",
-            complexity="O(1)",
-            arguments=(_KEY,),
-        ),
+    string_spec(
+        b"get",
+        2,
+        on_get,
+        string_docs("Returns the string value of a key."),
+        flags="readonly fast",
+        keys=ONE_READ,
     ),
-    CommandSpec(
-        name=b"set",
-        arity=-3,
-        flags=frozenset({"write", "denyoom"}),
-        route=WRITE,
-        keys=KeySpec(1, 1, 1, flags=("RW", "access", "update", "variable_flags")),
-        handler=on_set,
-        acl_categories=frozenset({"write", "string", "slow"}),
-        docs=CommandDocs(
+    string_spec(
+        b"set",
+        -3,
+        on_set,
+        string_docs(
             "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
-            since="1.0.0",
-            group="string",
-            complexity="O(1)",
-            arguments=_SET_ARGUMENTS,
+            *_SET_ARGUMENTS,
+            history=(
+                ("2.6.12", "Added the `EX`, `PX`, `NX` and `XX` options."),
+                ("6.0.0", "Added the `KEEPTTL` option."),
+                ("6.2.0", "Added the `GET`, `EXAT` and `PXAT` option."),
+                ("7.0.0", "Allowed the `NX` and `GET` options to be used together."),
+            ),
         ),
+        flags="write denyoom",
+        keys=KeySpec(1, 1, 1, flags=("RW", "access", "update", "variable_flags")),
     ),
-    CommandSpec(
-        name=b"mget",
-        arity=-2,
-        flags=frozenset({"readonly", "fast"}),
-        route=READ,
-        keys=KeySpec(1, -1, 1, flags=("RO", "access")),
-        handler=on_mget,
-        acl_categories=frozenset({"read", "string", "fast"}),
-        tips=("request_policy:multi_shard",),
-        docs=CommandDocs(
-            "Atomically returns the string values of one or more keys.",
-            since="1.0.0",
-            group="string",
-            complexity="O(N) where N is the number of keys to retrieve.",
-            arguments=(Argument("key", "key", key_spec_index=0, flags=("multiple",)),),
+    string_spec(
+        b"setnx",
+        3,
+        on_setnx,
+        string_docs(
+            "Set the string value of a key only when the key doesn't exist.",
+            KEY,
+            VALUE,
+            deprecated_since="2.6.12",
+            replaced_by="`SET` with the `NX` argument",
         ),
+        flags="write denyoom fast",
+        keys=KeySpec(1, 1, 1, flags=("OW", "insert")),
     ),
-    CommandSpec(
-        name=b"mset",
-        arity=-3,
-        flags=frozenset({"write", "denyoom"}),
-        route=WRITE,
-        keys=KeySpec(1, -1, 2, flags=("OW", "update")),
-        handler=on_mset,
-        acl_categories=frozenset({"write", "string", "slow"}),
-        tips=("request_policy:multi_shard", "response_policy:all_succeeded"),
-        docs=CommandDocs(
-            "Atomically creates or modifies the string values of one or more keys.",
-            since="1.0.1",
-            group="string",
-            complexity="O(N) where N is the number of keys to set.",
-            arguments=(Argument("data", "block", flags=("multiple",), arguments=(_KEY, _VALUE)),),
-        ),
-    ),
-    CommandSpec(
-        name=b"append",
-        arity=3,
-        flags=frozenset({"write", "denyoom", "fast"}),
-        route=WRITE,
-        keys=KeySpec(1, 1, 1, flags=("RW", "insert")),
-        handler=on_append,
-        acl_categories=frozenset({"write", "string", "fast"}),
-        docs=CommandDocs(
-            "Appends a string to the value of a key. Creates the key if it doesn't exist.",
+    string_spec(
+        b"setex",
+        4,
+        on_setex,
+        string_docs(
+            "Sets the string value and expiration time of a key. Creates the key if it doesn't exist.",
+            KEY,
+            Argument("seconds", "integer"),
+            VALUE,
             since="2.0.0",
-            group="string",
-            complexity="O(N) where N is the length of the new value: its whole row is written.",
-            arguments=(_KEY, _VALUE),
+            deprecated_since="2.6.12",
+            replaced_by="`SET` with the `EX` argument",
         ),
+        flags="write denyoom",
+        keys=_ONE_SET,
     ),
-    CommandSpec(
-        name=b"strlen",
-        arity=2,
-        flags=frozenset({"readonly", "fast"}),
-        route=READ,
-        keys=KeySpec(1, 1, 1, flags=("RO",)),
-        handler=on_strlen,
-        acl_categories=frozenset({"read", "string", "fast"}),
-        docs=CommandDocs(
-            "Returns the length of a string value.",
-            since="2.2.0",
-            group="string",
-            complexity="O(1)",
-            arguments=(_KEY,),
+    string_spec(
+        b"psetex",
+        4,
+        on_psetex,
+        string_docs(
+            "Sets both string value and expiration time in milliseconds of a key. The key is created if it "
+            "doesn't exist.",
+            KEY,
+            Argument("milliseconds", "integer"),
+            VALUE,
+            since="2.6.0",
+            deprecated_since="2.6.12",
+            replaced_by="`SET` with the `PX` argument",
         ),
+        flags="write denyoom",
+        keys=_ONE_SET,
     ),
-    _counter(b"incr", 2, "Increments the integer value of a key by one. Uses 0 as initial value.", on_incr),
-    _counter(b"decr", 2, "Decrements the integer value of a key by one. Uses 0 as initial value.", on_decr),
-    _counter(
-        b"incrby",
+    string_spec(
+        b"getset",
         3,
-        "Increments the integer value of a key by a number. Uses 0 as initial value.",
-        on_incrby,
-        Argument("increment", "integer"),
+        on_getset,
+        string_docs(
+            "Returns the previous string value of a key after setting it to a new value.",
+            KEY,
+            VALUE,
+            deprecated_since="6.2.0",
+            replaced_by="`SET` with the `!GET` argument",
+        ),
+        flags="write denyoom fast",
+        keys=ONE_CHANGED,
     ),
-    _counter(
-        b"decrby",
-        3,
-        "Decrements a number from the integer value of a key. Uses 0 as initial value.",
-        on_decrby,
-        Argument("decrement", "integer"),
+    string_spec(
+        b"getdel",
+        2,
+        on_getdel,
+        string_docs("Returns the string value of a key after deleting the key.", since="6.2.0"),
+        flags="write fast",
+        keys=KeySpec(1, 1, 1, flags=("RW", "access", "delete")),
+    ),
+    string_spec(
+        b"getex",
+        -2,
+        on_getex,
+        string_docs(
+            "Returns the string value of a key after setting its expiration time.",
+            KEY,
+            _GETEX_EXPIRATION,
+            since="6.2.0",
+        ),
+        flags="write fast",
+        keys=ONE_CHANGED,
+    ),
+    string_spec(
+        b"mget",
+        -2,
+        on_mget,
+        string_docs(
+            "Atomically returns the string values of one or more keys.",
+            Argument("key", "key", key_spec_index=0, flags=("multiple",)),
+            complexity="O(N) where N is the number of keys to retrieve.",
+        ),
+        flags="readonly fast",
+        keys=KeySpec(1, -1, 1, flags=("RO", "access")),
+        tips=("request_policy:multi_shard",),
+    ),
+    string_spec(
+        b"mset",
+        -3,
+        on_mset,
+        string_docs(
+            "Atomically creates or modifies the string values of one or more keys.",
+            _PAIRS,
+            since="1.0.1",
+            complexity=_PER_KEY,
+        ),
+        flags="write denyoom",
+        keys=KeySpec(1, -1, 2, flags=("OW", "update")),
+        tips=("request_policy:multi_shard", "response_policy:all_succeeded"),
+    ),
+    string_spec(
+        b"msetnx",
+        -3,
+        on_msetnx,
+        string_docs(
+            "Atomically modifies the string values of one or more keys only when all keys don't exist.",
+            _PAIRS,
+            since="1.0.1",
+            complexity=_PER_KEY,
+        ),
+        flags="write denyoom",
+        keys=KeySpec(1, -1, 2, flags=("OW", "insert")),
     ),
 )

@@ -104,6 +104,11 @@ class CommandDocs:
     group: str
     complexity: str
     arguments: tuple[Argument, ...] = ()
+    #: The Redis version since which something else is preferred, and what; "": the command is no old one.
+    deprecated_since: str = ""
+    replaced_by: str = ""
+    #: (version, what changed in it).
+    history: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from raftkv.commands.table import READ
 from raftkv.resp.replies import Reply
 from tests.machine.replica import Replica, check_rows
 
 NOW_MS = 1_800_000_000_000
-READS = frozenset(b"GET MGET STRLEN TTL PTTL EXPIRETIME PEXPIRETIME EXISTS TOUCH TYPE".split())
 
 
 def run(replica: Replica, line: str) -> Reply:
     """A command written as one line, at one moment."""
     args = line.encode().split(b" ")
-    if args[0] in READS:
+    spec = replica.commands.lookup(args[0])
+    if spec is not None and spec.route is READ:
         return replica.read(*args, clock_ms=NOW_MS)
     return replica.write(*args, time_ms=NOW_MS)
 

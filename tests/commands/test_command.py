@@ -94,6 +94,18 @@ def test_docs_explain_arguments_and_leave_out_what_is_unknown() -> None:
     }
 
 
+def test_docs_say_what_is_deprecated_and_what_changed() -> None:
+    """redis 7.2 COMMAND DOCS: doc_flags, deprecated_since, replaced_by, history."""
+    docs = ask(open_session(), "COMMAND", "DOCS", "setnx", "set")
+    assert isinstance(docs, dict)
+    assert list(docs[b"setnx"])[4:] == [b"doc_flags", b"deprecated_since", b"replaced_by", b"arguments"]
+    assert docs[b"setnx"][b"doc_flags"] == words("deprecated")
+    assert docs[b"setnx"][b"deprecated_since"] == b"2.6.12"
+    assert docs[b"setnx"][b"replaced_by"] == b"`SET` with the `NX` argument"
+    assert b"doc_flags" not in docs[b"set"]
+    assert docs[b"set"][b"history"].items[1] == [b"6.0.0", b"Added the `KEEPTTL` option."]
+
+
 def test_docs_nest_blocks_and_subcommands() -> None:
     """redis COMMAND DOCS: oneof, block, subcommands."""
     session = open_session()

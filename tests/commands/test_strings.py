@@ -1,15 +1,16 @@
-"""The strings family: exact replies (redis, "String" commands). See also test_against_redis."""
+"""The strings family: exact replies (redis, "String" commands). See also test_strings_against_redis."""
 
 from __future__ import annotations
 
 import pytest
 
-from raftkv.commands import strings
-from raftkv.resp.replies import NOT_AN_INTEGER, OK, OVERFLOW, STRING_TOO_LONG, SYNTAX_ERROR, Error, Reply
+from raftkv.resp.integers import parse_integer
+from raftkv.resp.replies import NOT_AN_INTEGER, OK, SYNTAX_ERROR, Error, Reply
 from tests.commands.script import replies
 from tests.machine.replica import Replica, check_rows
 
 INVALID_EXPIRY = Error("ERR invalid expire time in 'set' command")
+INVALID_GETEX_EXPIRY = Error("ERR invalid expire time in 'getex' command")
 
 
 def test_set_and_get() -> None:
@@ -81,48 +82,92 @@ def test_several_keys_at_once() -> None:
     assert replies("MSET a 1 b") == [Error("ERR wrong number of arguments for 'mset' command")]
 
 
-def test_counters() -> None:
-    """redis INCR and its kind: a missing key counts from 0, an expiry stays."""
-    lines = ("INCR n", "INCRBY n 41", "DECR n", "DECRBY n 50", "DECRBY n -9", "GET n", "EXPIRE n 5", "INCR n")
-    assert replies(*lines, "TTL n") == [1, 42, 41, -9, 0, b"0", 1, 1, 5]
+def test_setnx_sets_what_is_missing_alone() -> None:
+    """redis SETNX"""
+    assert replies("SETNX k v", "SETNX k w", "GET k", "SET d v PXAT 1", "SETNX d w", "GET d") == [
+        *(1, 0, b"v"),
+        *(OK, 1, b"w"),
+    ]
+
+
+def test_setex_and_psetex_set_value_and_expiry() -> None:
+    """redis SETEX, PSETEX"""
+    assert replies("SETEX k 7 v", "PTTL k", "PSETEX k 7 w", "PTTL k", "GET k") == [OK, 7000, OK, 7, b"w"]
+
+
+@pytest.mark.parametrize("name", ["setex", "PSETEX"])
+@pytest.mark.parametrize("number", ["0", "-1", "9223372036854775807", "x", "1.5", ""])
+def test_setex_refuses_what_is_no_time_and_changes_nothing(name: str, number: str) -> None:
+    """redis SETEX: the error names the command."""
+    refused = Error(f"ERR invalid expire time in '{name.lower()}' command")
+    reply = refused if parse_integer(number.encode()) is not None else NOT_AN_INTEGER
+    assert replies("SET k v", f"{name} k {number} w", "GET k", "TTL k") == [OK, reply, b"v", -1]
+
+
+def test_getset_replaces_value_and_expiry() -> None:
+    """redis GETSET"""
+    assert replies("GETSET k v", "EXPIRE k 9", "GETSET k w", "GET k", "TTL k") == [None, 1, b"v", b"w", -1]
+
+
+def test_getdel_takes_the_key_away() -> None:
+    """redis GETDEL"""
+    assert replies("GETDEL k", "SET k v EX 9", "GETDEL k", "EXISTS k", "DBSIZE") == [None, OK, b"v", 0, 0]
 
 
 @pytest.mark.parametrize(
-    ("value", "line", "reply"),
+    ("options", "left_ms"),
     [
-        ("9223372036854775807", "INCR n", OVERFLOW),
-        ("-9223372036854775808", "DECR n", OVERFLOW),
-        ("1", "INCRBY n 9223372036854775807", OVERFLOW),
-        ("-2", "DECRBY n 9223372036854775807", OVERFLOW),
-        ("0", "DECRBY n -9223372036854775808", Error("ERR decrement would overflow")),
-        ("0", "INCRBY n 9223372036854775808", NOT_AN_INTEGER),
-        ("0", "INCRBY n x", NOT_AN_INTEGER),
-        ("1.0", "INCR n", NOT_AN_INTEGER),
-        ("01", "INCR n", NOT_AN_INTEGER),
-        ("", "INCR n", NOT_AN_INTEGER),
+        ("", 50),
+        ("EX 7", 7000),
+        ("px 7", 7),
+        ("EXAT 1800000007", 7000),
+        ("PXAT 1800000000007", 7),
+        ("EX 3 EX 7", 7000),
+        ("PERSIST", -1),
+        ("persist PERSIST", -1),
+        ("PXAT 1", -2),
+        ("EXAT 1800000000", -2),
     ],
 )
-def test_counters_refuse_what_they_can_not_count(value: str, line: str, reply: Error) -> None:
-    """redis INCR: 64 bits, signed, in their own spelling."""
-    assert replies(f"SET n {value}", line, "GET n") == [OK, reply, value.encode()]
+def test_getex_gives_the_expiry_that_was_asked_for(options: str, left_ms: int) -> None:
+    """redis GETEX: counted from the entry's time; without options it is as it was."""
+    lines = ("SET k v PX 50", f"GETEX k {options}".strip(), "PTTL k")
+    assert replies(*lines) == [OK, b"v", left_ms]
 
 
-def test_append_and_strlen() -> None:
-    """redis APPEND, STRLEN: an expiry stays."""
-    lines = ("STRLEN k", "APPEND k abc", "EXPIRE k 9", "APPEND k de", "GET k", "STRLEN k", "TTL k")
-    assert replies(*lines) == [0, 3, 1, 5, b"abcde", 5, 9]
-    assert replies("APPEND k ", "EXISTS k", "GET k") == [0, 1, b""]
+def test_getex_leaves_a_key_without_expiry_as_it_is() -> None:
+    """redis GETEX: no row changes for nothing."""
+    replica = Replica()
+    replica.write(b"SET", b"k", b"v")
+    before = replica.all_rows()
+    for options in ([], [b"PERSIST"], [b"EX", b"0"], [b"BOGUS"]):
+        replica.write(b"GETEX", b"k", *options)
+        assert replica.all_rows() == before
 
 
-def test_string_is_never_longer_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """redis APPEND, proto-max-bulk-len"""
-    monkeypatch.setattr(strings, "STRING_BYTES_MAX", 5)
-    assert replies("APPEND k abc", "APPEND k def", "APPEND k de", "GET k") == [
-        3,
-        STRING_TOO_LONG,
-        5,
-        b"abcde",
-    ]
+@pytest.mark.parametrize(
+    ("options", "reply"),
+    [
+        *((each, SYNTAX_ERROR) for each in ("EX", "BOGUS", "EX 1 PX 1", "EX 1 PERSIST", "PERSIST EX 1")),
+        *((each, SYNTAX_ERROR) for each in ("NX", "XX", "GET", "KEEPTTL", "EX x BOGUS")),
+        *((f"EX {each}", NOT_AN_INTEGER) for each in ("x", "1.5", "9223372036854775808")),
+        *((f"{each} 0", INVALID_GETEX_EXPIRY) for each in ("EX", "PX", "EXAT", "PXAT")),
+        ("PX -1", INVALID_GETEX_EXPIRY),
+        ("EX 9223372036854775", INVALID_GETEX_EXPIRY),
+    ],
+)
+def test_getex_refuses_what_makes_no_sense_and_changes_nothing(options: str, reply: Error) -> None:
+    """redis GETEX: of a missing key only the words are looked at."""
+    missing = reply if reply is SYNTAX_ERROR else None
+    lines = (f"GETEX k {options}", "SET k v EX 9", f"GETEX k {options}", "TTL k")
+    assert replies(*lines) == [missing, OK, reply, 9]
+
+
+def test_msetnx_sets_all_or_nothing() -> None:
+    """redis MSETNX: the last value of a key named twice stays."""
+    lines = ("MSETNX a 1 b 2 a 3", "MGET a b", "MSETNX c 1 b 2", "MGET b c", "DEL b", "MSETNX c 1 b 5")
+    assert replies(*lines, "MGET b c") == [1, [b"3", b"2"], 0, [b"2", None], 1, 1, [b"5", b"1"]]
+    assert replies("MSETNX a 1 b") == [Error("ERR wrong number of arguments for 'msetnx' command")]
 
 
 def test_keys_and_values_are_any_bytes() -> None:

@@ -78,6 +78,18 @@ class CacheOfOneKey(RuleBasedStateMachine):
         """A value that grows."""
         self.do(b"APPEND", key, b"x" * 50, db=0)
 
+    @rule(key=KEYS, at=st.integers(0, 9), name=st.sampled_from([b"GETEX", b"SETRANGE", b"INCRBYFLOAT"]))
+    def change_in_part(self, key: bytes, at: int, name: bytes) -> None:
+        """What leaves some of a value or of its expiry."""
+        words = {b"GETEX": [b"PXAT", b"%d" % (at * 7)], b"SETRANGE": [b"%d" % at, b"5"]}
+        self.do(name, key, *words.get(name, [b"%d.5" % at]), db=0)
+
+    @rule(key=KEYS, value=st.binary(max_size=3), name=st.sampled_from([b"GETSET", b"SETNX", b"MSETNX"]))
+    def set_and_look(self, key: bytes, value: bytes, name: bytes) -> None:
+        """What depends on what was there, and then goes."""
+        self.do(name, key, value, db=0)
+        self.do(b"GETDEL", b"a", db=0)
+
     @rule()
     def flush(self) -> None:
         """All at once."""
@@ -134,7 +146,15 @@ class CacheOfOneKey(RuleBasedStateMachine):
 
     @rule(
         args=st.sampled_from(
-            [(b"KEYS", b"*"), (b"SCAN", b"0"), (b"DBSIZE",), (b"MGET", b"a", b"b", b"{a}c"), (b"TOUCH", b"a")]
+            [
+                (b"KEYS", b"*"),
+                (b"SCAN", b"0"),
+                (b"DBSIZE",),
+                (b"MGET", b"a", b"b", b"{a}c"),
+                (b"TOUCH", b"a"),
+                (b"GETRANGE", b"a", b"-2", b"-1"),
+                (b"LCS", b"a", b"{a}c", b"IDX"),
+            ]
         ),
         db=st.integers(0, 2),
     )
