@@ -105,7 +105,8 @@ class RuntimeSettings:
             return {"output_buffer_bytes_max": _output_limit(value)}
         setting = _BY_NAME.get(name)
         if setting is None:
-            raise SettingRefused(f"ERR Unknown option or number of arguments for CONFIG SET - '{given}'")
+            shown = given.partition("\0")[0]  # as C prints it
+            raise SettingRefused(f"ERR Unknown option or number of arguments for CONFIG SET - '{shown}'")
         if not setting.is_runtime:
             raise _refused(name, "can't set immutable config")
         if setting.key == "log_level":

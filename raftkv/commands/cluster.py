@@ -25,6 +25,7 @@ from raftkv.resp.replies import (
     Verbatim,
     cluster_down,
     printable,
+    printable_at_end,
 )
 from raftkv.slots import SLOT_COUNT, slot_of
 
@@ -244,7 +245,7 @@ def _member_called(status: NodeStatus, name: bytes) -> MemberStatus | None:
 
 
 def _unknown_node(name: bytes) -> Error:
-    return Error(f"ERR Unknown node {printable(name)}")
+    return Error(f"ERR Unknown node {printable_at_end(name)}")
 
 
 _ADMIN = frozenset({"admin", "slow", "dangerous"})

@@ -14,7 +14,7 @@ from raftkv.commands.glob import GLOB_BYTES_MAX, compile_glob
 from raftkv.commands.table import NO_KEYS, READ, WRITE, Argument, CommandDocs, CommandSpec, KeySpec, Sliced
 from raftkv.keyspace import Keyspace, ScanCursor
 from raftkv.resp.integers import parse_integer
-from raftkv.resp.replies import NOT_AN_INTEGER, OK, SYNTAX_ERROR, Error, Reply, Simple, printable
+from raftkv.resp.replies import NOT_AN_INTEGER, OK, SYNTAX_ERROR, Error, Reply, Simple, printable_at_end
 from raftkv.rows import STRING
 
 #: What TYPE calls the type bytes of rows.
@@ -87,7 +87,7 @@ def _expire(keyspace: Keyspace, args: list[bytes], unit: ExpiryUnit) -> Reply:
 def _read_conditions(words: list[bytes]) -> frozenset[bytes] | Error:
     for word in words:
         if word.lower() not in (b"nx", b"xx", b"gt", b"lt"):
-            return Error(f"ERR Unsupported option {printable(word)}")
+            return Error(f"ERR Unsupported option {printable_at_end(word)}")
     options = frozenset(word.lower() for word in words)
     if b"nx" in options and len(options) > 1:
         return _NX_WITH_OTHERS

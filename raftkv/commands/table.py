@@ -237,7 +237,7 @@ class UnknownCommand(CommandRefused):
         for arg in args[1:]:
             if len(quoted) >= 128:
                 break
-            quoted += b"'%b' " % arg[: 128 - len(quoted)]
+            quoted += b"'%b' " % arg.partition(b"\0")[0][: 128 - len(quoted)]
         name = printable(args[0])
         super().__init__(
             Error(f"ERR unknown command '{name}', with args beginning with: {printable(quoted, 256)}")

@@ -133,6 +133,13 @@ def test_wrong_arity_is_refused_in_rediss_words(args: list[bytes], name: str) ->
     assert refusal(*args) == f"ERR wrong number of arguments for '{name}' command"
 
 
+def test_arguments_of_an_unknown_command_end_at_a_nul() -> None:
+    """redis 7.2 commandCheckExistence prints each with %s, and then its closing quote."""
+    assert refusal(b"NOSUCH", b"a\0b", b"\0") == (
+        "ERR unknown command 'NOSUCH', with args beginning with: 'a' '' "
+    )
+
+
 def test_a_subcommand_is_resolved_in_any_spelling() -> None:
     """redis: containers."""
     assert TABLE.resolve([b"CLIENT", b"Id"]).name == b"client|id"
