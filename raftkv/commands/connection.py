@@ -22,6 +22,7 @@ _NO_PASSWORD_SET = Error(
     "Are you sure your configuration is correct?"
 )
 _BAD_CLIENT_NAME = Error("ERR Client names cannot contain spaces, newlines or special characters.")
+_OUT_OF_RANGE = Error("ERR value is out of range, value must between -2147483648 and 2147483647")
 _SELECT_IN_CLUSTER = Error("ERR SELECT is not allowed in cluster mode")
 
 #: The only user there is; it has no password.
@@ -108,6 +109,8 @@ def on_select(_session: Session, args: list[bytes]) -> Reply:
     db = parse_integer(args[1])
     if db is None or not -(1 << 31) <= db < 1 << 31:
         return NOT_AN_INTEGER
+    if not -(1 << 31) <= db < 1 << 31:
+        return _OUT_OF_RANGE
     return OK if db == 0 else _SELECT_IN_CLUSTER
 
 

@@ -82,8 +82,12 @@ def test_there_is_one_database() -> None:
     session = open_session()
     assert ask(session, "SELECT", "0") is OK
     assert ask(session, "SELECT", "1") == Error("ERR SELECT is not allowed in cluster mode")
-    for word in ("x", "99999999999"):
+    for word in ("x", "9223372036854775808", "01"):
         assert ask(session, "SELECT", word) is NOT_AN_INTEGER
+    for word in ("2147483648", "-2147483649"):
+        assert ask(session, "SELECT", word) == Error(
+            "ERR value is out of range, value must between -2147483648 and 2147483647"
+        )
 
 
 def test_quit_closes_behind_its_reply() -> None:
