@@ -218,6 +218,9 @@ def on_count_failure_reports(session: Session, args: list[bytes]) -> Reply:
 
 def on_failover(session: Session, args: list[bytes]) -> Reply:
     """Ask the leader to hand over to this node; FORCE and TAKEOVER can't do more, for a majority decides."""
+    if len(args) > 3:
+        word = printable(args[1])
+        return Error(f"ERR unknown subcommand or wrong number of arguments for '{word}'. Try CLUSTER HELP.")
     is_forced = len(args) == 3 and args[2].lower() in (b"force", b"takeover")
     if len(args) > 2 and not is_forced:
         return SYNTAX_ERROR
