@@ -324,6 +324,14 @@ class CommandTable:
             return spec.subcommands.get(words[1].lower())
         return spec
 
+    def find_exactly(self, name: bytes) -> CommandSpec | None:
+        """The command called `name`, or the sub-command if it is `container|word` (redis COMMAND INFO)."""
+        first, bar, word = name.partition(b"|")
+        spec = self.lookup(first)
+        if spec is None or not bar:
+            return spec
+        return spec.subcommands.get(word.lower())
+
 
 def keys_of(spec: CommandSpec, args: list[bytes]) -> list[bytes]:
     """The keys among `args`, whose arity was checked."""

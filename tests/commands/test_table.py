@@ -148,6 +148,14 @@ def test_a_subcommand_is_resolved_in_any_spelling() -> None:
     assert TABLE.find([b"config", b"nosuch"]) is None
 
 
+def test_a_name_finds_exactly_the_command_it_spells() -> None:
+    """redis 7.2 lookupCommandBySds: what follows a bar must be a sub-command."""
+    assert TABLE.find_exactly(b"Config|GET") is TABLE.resolve([b"config", b"get", b"x"])
+    assert TABLE.find_exactly(b"CONFIG") is TABLE.lookup(b"config")
+    for name in (b"get|x", b"config|", b"config|nosuch", b"config|get|x", b"nosuch", b""):
+        assert TABLE.find_exactly(name) is None, name
+
+
 @pytest.mark.parametrize(
     ("keys", "found"),
     [
