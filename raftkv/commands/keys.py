@@ -217,9 +217,7 @@ _CONDITION: Final = Argument(
     "oneof",
     flags=("optional",),
     since="7.0.0",
-    arguments=tuple(
-        Argument(word.lower(), "pure-token", token=word, since="7.0.0") for word in ("NX", "XX", "GT", "LT")
-    ),
+    arguments=tuple(Argument(word.lower(), "pure-token", token=word) for word in ("NX", "XX", "GT", "LT")),
 )
 
 
@@ -374,7 +372,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
             complexity="O(1) for every call, O(N) for a complete iteration.",
         ),
         flags="readonly",
-        tips=("nondeterministic_output", "request_policy:special"),
+        tips=("nondeterministic_output", "request_policy:special", "response_policy:special"),
     ),
     _row(
         b"dbsize",
