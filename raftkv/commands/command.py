@@ -249,5 +249,6 @@ COMMANDS: tuple[CommandSpec, ...] = (
         ),
         handler=on_command,
         acl_categories=_CATEGORIES,
+        tips=_ANY_ORDER,
     ),
 )

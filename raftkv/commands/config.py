@@ -64,7 +64,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
                 docs=_docs(
                     "Returns the parameters whose names match.",
                     _PER_PARAMETER,
-                    Argument("pattern", "string", flags=("multiple",)),
+                    Argument("parameter", "string", flags=("multiple",)),
                 ),
             ),
             CommandSpec(
@@ -78,7 +78,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
                     "Changes parameters of this node while it runs.",
                     _PER_PARAMETER,
                     Argument(
-                        "parameter_value",
+                        "data",
                         "block",
                         flags=("multiple",),
                         arguments=(Argument("parameter", "string"), Argument("value", "string")),

@@ -107,7 +107,7 @@ def on_auth(_session: Session, args: list[bytes]) -> Reply:
 def on_select(_session: Session, args: list[bytes]) -> Reply:
     """Choose the database: there is one (redis SELECT in cluster mode)."""
     db = parse_integer(args[1])
-    if db is None or not -(1 << 31) <= db < 1 << 31:
+    if db is None:
         return NOT_AN_INTEGER
     if not -(1 << 31) <= db < 1 << 31:
         return _OUT_OF_RANGE
@@ -158,7 +158,7 @@ def _docs(summary: str, since: str, *arguments: Argument, group: str = "connecti
 
 
 _AUTH_ARGUMENT = Argument(
-    "username_password",
+    "auth",
     "block",
     token="AUTH",
     flags=("optional",),
@@ -219,7 +219,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
         docs=_docs(
             "Authenticates the connection.",
             "1.0.0",
-            Argument("username", "string", flags=("optional",)),
+            Argument("username", "string", flags=("optional",), since="6.0.0"),
             Argument("password", "string"),
         ),
     ),
