@@ -64,21 +64,25 @@ def on_hello(session: Session, args: list[bytes]) -> Reply:
         if asked not in (2, 3):
             return _NO_SUCH_PROTOCOL
         protocol = asked
+    user = _DEFAULT_USER
     name: bytes | None = None
     position = 2
     while position < len(args):
         option, values = args[position].lower(), args[position + 1 :]
         if option == b"auth" and len(values) >= 2:
-            if values[0] != _DEFAULT_USER:
-                return _WRONG_PASSWORD
+            user = values[0]
             position += 3
         elif option == b"setname" and values:
             name = values[0]
+            if not is_plain(name):
+                return _BAD_CLIENT_NAME
             position += 2
         else:
             return Error(f"ERR Syntax error in HELLO option '{printable(args[position])}'")
-    if name is not None and (refusal := set_name(session, name)) is not OK:
-        return refusal
+    if user != _DEFAULT_USER:
+        return _WRONG_PASSWORD
+    if name is not None:
+        session.name = name
     session.protocol = protocol
     return _greeting(session)
 

@@ -53,6 +53,10 @@ def test_hello_at_a_follower_says_replica() -> None:
         ("3 auth a", "ERR Syntax error in HELLO option 'auth'"),
         ("3 AUTH a b", "WRONGPASS invalid username-password pair or user is disabled."),
         ("3 setname", "ERR Syntax error in HELLO option 'setname'"),
+        ("3 auth a b foo", "ERR Syntax error in HELLO option 'foo'"),
+        ("3 auth a b setname \t", "ERR Client names cannot contain spaces, newlines or special characters."),
+        ("3 setname \t foo", "ERR Client names cannot contain spaces, newlines or special characters."),
+        ("3 setname x auth a b", "WRONGPASS invalid username-password pair or user is disabled."),
         ("3 setname \t", "ERR Client names cannot contain spaces, newlines or special characters."),
     ],
 )
