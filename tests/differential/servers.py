@@ -55,8 +55,11 @@ class Expected:
 class Link(Protocol):
     """A connection to a server."""
 
-    def exchange(self, data: bytes, expected: Expected) -> Answer:
-        """Send a piece and take what is expected to come back."""
+    def send(self, data: bytes, expected: Expected) -> None:
+        """Send a piece."""
+
+    def receive(self, expected: Expected) -> Answer:
+        """Take what is expected to come back for the piece that was sent."""
 
     def close(self) -> None:
         """End the connection."""
@@ -96,11 +99,13 @@ class SocketLink:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = ReplyReader()
 
-    def exchange(self, data: bytes, expected: Expected) -> Answer:
+    def send(self, data: bytes, expected: Expected) -> None:
         with contextlib.suppress(OSError):  # it may close before it has read all
             self._socket.sendall(data)
             if expected.ends:
                 self._socket.shutdown(socket.SHUT_WR)
+
+    def receive(self, expected: Expected) -> Answer:
         replies: list[Reply] = []
         try:
             while expected.closes or len(replies) < expected.replies_count:
@@ -122,6 +127,13 @@ class SocketLink:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def ask(link: Link, data: bytes) -> Reply:
+    """One request's reply."""
+    link.send(data, Expected(1))
+    (reply,) = link.receive(Expected(1)).replies
+    return reply
 
 
 class RedisServer:
@@ -172,7 +184,7 @@ class RedisServer:
         return b"cluster_state:ok" in (self._ask(b"CLUSTER INFO\r\n").text or b"")
 
     def _ask(self, line: bytes) -> Reply:
-        (reply,) = self._control.exchange(line, Expected(1)).replies
+        reply = ask(self._control, line)
         assert not reply.is_error, f"{line!r}: {reply}"
         return reply
 
@@ -214,10 +226,13 @@ class DrivenLink:
         self._client = face.connect(node)
         self._reader = ReplyReader()
 
-    def exchange(self, data: bytes, expected: Expected) -> Answer:
+    def send(self, data: bytes, expected: Expected) -> None:
+        del expected
+        self._client.send_bytes(data)
+        self._node.cluster.settle()
+
+    def receive(self, expected: Expected) -> Answer:
         client, cluster = self._client, self._node.cluster
-        client.send_bytes(data)
-        cluster.settle()
         for _ in range(_SILENCE_MS // 10):
             if client.is_closed or client.owes_nothing:
                 break
@@ -247,7 +262,7 @@ class ClusterServer:
 
     def begin(self) -> None:
         link = SocketLink(self._port)
-        (reply,) = link.exchange(b"FLUSHALL\r\n", Expected(1)).replies
+        reply = ask(link, b"FLUSHALL\r\n")
         link.close()
         assert not reply.is_error, reply
 

@@ -13,7 +13,8 @@ import pytest
 from raftkv.commands import build_table
 from tests.differential.cases import Step
 from tests.differential.replies import Reply
-from tests.differential.servers import DrivenServer, Expected, Face, Link, RedisServer
+from tests.differential.servers import DrivenServer, Face, Link, RedisServer
+from tests.differential.servers import ask as ask_bytes
 from tests.differential.table_differences import NEW_COMMANDS, TABLE_DIFFERENCES
 
 pytestmark = pytest.mark.needs_tool("redis-server")
@@ -25,10 +26,8 @@ _DOCS_FIELDS = (b"since", b"group", b"arguments")
 
 
 def ask(link: Link, *words: str) -> Reply:
-    """One request's reply."""
-    data = Step((tuple(word.encode() for word in words),)).data
-    (reply,) = link.exchange(data, Expected(1)).replies
-    return reply
+    """The reply to a request of these words."""
+    return ask_bytes(link, Step((tuple(word.encode() for word in words),)).data)
 
 
 def without(reply: Reply, *keys: bytes) -> Reply:
