@@ -81,7 +81,9 @@ def test_commands_that_redis_lacks_are_known(links: tuple[Link, Link]) -> None:
     """redis COMMAND INFO answers null for them."""
     _, theirs = links
     rows = ask(theirs, "COMMAND", "INFO", *NAMES).items or ()
-    assert {name for name, row in zip(NAMES, rows, strict=True) if not row.items} == set(NEW_COMMANDS)
+    assert {name for name, row in zip(NAMES, rows, strict=True) if not row.items} == set(NEW_COMMANDS) & set(
+        NAMES
+    )
 
 
 def test_every_other_command_is_described_as_redis_describes_it(links: tuple[Link, Link]) -> None:
@@ -96,4 +98,5 @@ def test_every_other_command_is_described_as_redis_describes_it(links: tuple[Lin
                     differing[name, field] = f"raftkv: {value}\nredis:  {expected[field]}"
     unexplained = {key: text for key, text in differing.items() if key not in TABLE_DIFFERENCES}
     assert not unexplained, "\n".join(f"{key}\n{text}" for key, text in unexplained.items())
-    assert set(differing) == set(TABLE_DIFFERENCES), "an explanation is of no use any more"
+    needed = {(name, field) for name, field in TABLE_DIFFERENCES if name in NAMES}
+    assert set(differing) == needed, "an explanation is of no use any more"
