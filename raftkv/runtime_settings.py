@@ -143,7 +143,8 @@ def _check_name(given: str) -> None:
         return
     setting = _BY_NAME.get(name)
     if setting is None:
-        raise SettingRefused(f"ERR Unknown option or number of arguments for CONFIG SET - '{given}'")
+        shown = given.partition("\0")[0]  # as C prints it
+        raise SettingRefused(f"ERR Unknown option or number of arguments for CONFIG SET - '{shown}'")
     if not setting.is_runtime:
         raise _refused(given, "can't set immutable config")
 

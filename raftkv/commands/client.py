@@ -126,8 +126,9 @@ _LIST_ARGUMENTS = (
             Argument(kind, "pure-token", token=kind.upper())
             for kind in ("normal", "master", "replica", "pubsub")
         ),
+        since="5.0.0",
     ),
-    Argument("client-id", "integer", token="ID", flags=("optional", "multiple")),
+    Argument("client-id", "integer", token="ID", flags=("optional", "multiple"), since="6.2.0"),
 )
 
 COMMANDS: tuple[CommandSpec, ...] = (
@@ -152,6 +153,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
                 handler=on_setname,
                 acl_categories=_CATEGORIES,
                 docs=_docs("Names the connection.", "2.6.9", Argument("connection-name", "string")),
+                tips=("request_policy:all_nodes", "response_policy:all_succeeded"),
             ),
             CommandSpec(
                 name=b"client|getname",

@@ -26,6 +26,7 @@ from raftkv.resp.replies import (
     Verbatim,
     cluster_down,
     printable,
+    printable_at_end,
 )
 from raftkv.slots import SLOT_COUNT, slot_of
 
@@ -218,8 +219,11 @@ def on_count_failure_reports(session: Session, args: list[bytes]) -> Reply:
 
 def on_failover(session: Session, args: list[bytes]) -> Reply:
     """Ask the leader to hand over to this node; FORCE and TAKEOVER can't do more, for a majority decides."""
+    if len(args) > 3:
+        word = printable(args[1])
+        return Error(f"ERR unknown subcommand or wrong number of arguments for '{word}'. Try CLUSTER HELP.")
     is_forced = len(args) == 3 and args[2].lower() in (b"force", b"takeover")
-    if len(args) > 2 and not is_forced:
+    if len(args) == 3 and not is_forced:
         return SYNTAX_ERROR
     status = session.node.status()
     if status.is_leader:
@@ -245,10 +249,11 @@ def _member_called(status: NodeStatus, name: bytes) -> MemberStatus | None:
 
 
 def _unknown_node(name: bytes) -> Error:
-    return Error(f"ERR Unknown node {printable(name)}")
+    return Error(f"ERR Unknown node {printable_at_end(name)}")
 
 
 _ADMIN = frozenset({"admin", "slow", "dangerous"})
+_LOADING = frozenset({"loading"})
 _VARIES = ("nondeterministic_output",)
 _SLOT = Argument("slot", "integer")
 _NODE_ID = Argument("node-id", "string")
@@ -262,11 +267,12 @@ def _row(
     *,
     tips: tuple[str, ...] = (),
     is_admin: bool = False,
+    more_flags: frozenset[str] = frozenset(),
 ) -> CommandSpec:
     return CommandSpec(
         name=b"cluster|" + word.encode(),
         arity=arity,
-        flags=frozenset({"admin", "stale"} if is_admin else {"stale"}),
+        flags=more_flags | ({"admin", "stale"} if is_admin else {"stale"}),
         route=LOCAL,
         handler=handler,
         acl_categories=_ADMIN if is_admin else frozenset({"slow"}),
@@ -287,8 +293,22 @@ COMMANDS: tuple[CommandSpec, ...] = (
         b"cluster",
         _docs("A container for commands about the cluster.", "3.0.0", "Depends on subcommand."),
         (
-            _row("slots", 2, on_slots, _docs("Maps slots to nodes.", "3.0.0", _PER_NODE), tips=_VARIES),
-            _row("shards", 2, on_shards, _docs("Lists the shards.", "7.0.0", _PER_NODE), tips=_VARIES),
+            _row(
+                "slots",
+                2,
+                on_slots,
+                _docs("Maps slots to nodes.", "3.0.0", _PER_NODE),
+                tips=_VARIES,
+                more_flags=_LOADING,
+            ),
+            _row(
+                "shards",
+                2,
+                on_shards,
+                _docs("Lists the shards.", "7.0.0", _PER_NODE),
+                tips=_VARIES,
+                more_flags=_LOADING,
+            ),
             _row("nodes", 2, on_nodes, _docs("Describes all nodes.", "3.0.0", _PER_NODE), tips=_VARIES),
             _row("info", 2, on_info, _docs("Describes the cluster.", "3.0.0", "O(1)"), tips=_VARIES),
             _row("myid", 2, on_myid, _docs("Returns this node's id.", "3.0.0", "O(1)")),
@@ -360,6 +380,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
                     ),
                 ),
                 is_admin=True,
+                more_flags=frozenset({"no_async_loading"}),
             ),
             *CLUSTER_ROWS,
         ),

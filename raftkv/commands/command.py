@@ -11,7 +11,7 @@ from raftkv.commands.containers import container
 from raftkv.commands.glob import GLOB_BYTES_MAX, compile_glob
 from raftkv.commands.session import Session
 from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, KeySpec, keys_of
-from raftkv.resp.replies import NULL_ARRAY, SYNTAX_ERROR, Error, Reply, ReplySet, Simple, printable
+from raftkv.resp.replies import NULL_ARRAY, SYNTAX_ERROR, Error, Reply, ReplySet, Simple
 
 #: Redis's texts.
 _NO_SUCH_COMMAND = Error("ERR Invalid command specified")
@@ -35,7 +35,7 @@ def on_info(session: Session, args: list[bytes]) -> Reply:
     """Describe the commands of these names (`client|id` for a sub-command), or all."""
     if len(args) == 2:
         return on_command(session, args)
-    specs = (session.node.commands.find(name.split(b"|", 1)) for name in args[2:])
+    specs = (session.node.commands.find_exactly(name) for name in args[2:])
     return [NULL_ARRAY if spec is None else describe(spec) for spec in specs]
 
 
@@ -44,7 +44,7 @@ def on_docs(session: Session, args: list[bytes]) -> Reply:
     table = session.node.commands
     specs: Iterable[CommandSpec | None] = table
     if len(args) > 2:
-        specs = (table.find(name.split(b"|", 1)) for name in args[2:])
+        specs = (table.find_exactly(name) for name in args[2:])
     return {spec.name: explain(spec) for spec in specs if spec is not None}
 
 
@@ -83,20 +83,20 @@ def on_list(session: Session, args: list[bytes]) -> Reply:
         return SYNTAX_ERROR
     if len(options[2]) > GLOB_BYTES_MAX:
         return _PATTERN_TOO_LONG
-    chosen = _filter_of(options[1].lower(), printable(options[2]).lower())
+    chosen = _filter_of(options[1].lower(), options[2].lower())
     if chosen is None:
         return SYNTAX_ERROR
     return [spec.name for spec in _with_subcommands(session.node.commands) if chosen(spec)]
 
 
-def _filter_of(kind: bytes, value: str) -> Callable[[CommandSpec], bool] | None:
+def _filter_of(kind: bytes, value: bytes) -> Callable[[CommandSpec], bool] | None:
     match kind:
         case b"module":
             return lambda _: False
         case b"aclcat":
-            return lambda spec: value in spec.acl_categories
+            return lambda spec: value.decode("latin-1") in spec.acl_categories
         case b"pattern":
-            is_match = compile_glob(value.encode("utf-8", "surrogateescape")).fullmatch
+            is_match = compile_glob(value[:GLOB_BYTES_MAX]).fullmatch
             return lambda spec: is_match(spec.name) is not None
     return None
 
@@ -293,5 +293,6 @@ COMMANDS: tuple[CommandSpec, ...] = (
         ),
         handler=on_command,
         acl_categories=_CATEGORIES,
+        tips=_ANY_ORDER,
     ),
 )

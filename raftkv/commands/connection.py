@@ -33,6 +33,7 @@ _NO_PASSWORD_SET = Error(
     "Are you sure your configuration is correct?"
 )
 _BAD_CLIENT_NAME = Error("ERR Client names cannot contain spaces, newlines or special characters.")
+_OUT_OF_RANGE = Error("ERR value is out of range, value must between -2147483648 and 2147483647")
 _SELECT_IN_CLUSTER = Error("ERR SELECT is not allowed in cluster mode")
 _NO_SUCH_DATABASE = Error("ERR DB index is out of range")
 
@@ -78,21 +79,25 @@ def on_hello(session: Session, args: list[bytes]) -> Reply:
         if asked not in (2, 3):
             return _NO_SUCH_PROTOCOL
         protocol = asked
+    user = _DEFAULT_USER
     name: bytes | None = None
     position = 2
     while position < len(args):
         option, values = args[position].lower(), args[position + 1 :]
         if option == b"auth" and len(values) >= 2:
-            if values[0] != _DEFAULT_USER:
-                return _WRONG_PASSWORD
+            user = values[0]
             position += 3
         elif option == b"setname" and values:
             name = values[0]
+            if not is_plain(name):
+                return _BAD_CLIENT_NAME
             position += 2
         else:
             return Error(f"ERR Syntax error in HELLO option '{printable(args[position])}'")
-    if name is not None and (refusal := set_name(session, name)) is not OK:
-        return refusal
+    if user != _DEFAULT_USER:
+        return _WRONG_PASSWORD
+    if name is not None:
+        session.name = name
     session.protocol = protocol
     return _greeting(session)
 
@@ -121,8 +126,10 @@ def on_auth(_session: Session, args: list[bytes]) -> Reply:
 def on_select(session: Session, args: list[bytes]) -> Reply:
     """Choose the database: there is one for clients of a cluster (redis SELECT)."""
     db = parse_integer(args[1])
-    if db is None or not -(1 << 31) <= db < 1 << 31:
+    if db is None:
         return NOT_AN_INTEGER
+    if not -(1 << 31) <= db < 1 << 31:
+        return _OUT_OF_RANGE
     if not session.is_standalone:
         return OK if db == 0 else _SELECT_IN_CLUSTER
     if not 0 <= db < DATABASES_COUNT:
@@ -175,7 +182,7 @@ def _docs(summary: str, since: str, *arguments: Argument, group: str = "connecti
 
 
 _AUTH_ARGUMENT = Argument(
-    "username_password",
+    "auth",
     "block",
     token="AUTH",
     flags=("optional",),
@@ -236,7 +243,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
         docs=_docs(
             "Authenticates the connection.",
             "1.0.0",
-            Argument("username", "string", flags=("optional",)),
+            Argument("username", "string", flags=("optional",), since="6.0.0"),
             Argument("password", "string"),
         ),
     ),

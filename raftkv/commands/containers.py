@@ -6,10 +6,14 @@ Knows nothing of what the sub-commands do: HELP is written from their docs (redi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from raftkv.commands.session import Session
 from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, Handler
 from raftkv.resp.replies import Reply, Simple
+
+#: Redis's version that brought HELP for all containers.
+_HELP_SINCE: Final = "5.0.0"
 
 
 def container(
@@ -19,8 +23,12 @@ def container(
     *,
     handler: Handler | None = None,
     acl_categories: frozenset[str] = frozenset({"slow"}),
+    tips: tuple[str, ...] = (),
 ) -> CommandSpec:
-    """The row of a container, its `subcommands` and HELP; `handler` runs when no sub-command is named."""
+    """The row of a container, its `subcommands` and HELP; `handler` runs when no sub-command is named.
+
+    `acl_categories` are HELP's, and the container's own if it has a handler.
+    """
     rows = tuple(subcommands)
     rows = (*rows, _help(name, docs, acl_categories, rows))
     return CommandSpec(
@@ -29,8 +37,9 @@ def container(
         flags=frozenset() if handler is None else frozenset({"loading", "stale"}),
         route=LOCAL,
         handler=handler or _never_called,
-        acl_categories=acl_categories,
+        acl_categories=frozenset({"slow"}) if handler is None else acl_categories,
         docs=docs,
+        tips=tips,
         subcommands={row.name.partition(b"|")[2]: row for row in rows},
     )
 
@@ -56,7 +65,7 @@ def _help(
         route=LOCAL,
         handler=on_help,
         acl_categories=acl_categories,
-        docs=CommandDocs("Prints this help.", docs.since, docs.group, "O(1)"),
+        docs=CommandDocs("Prints this help.", _HELP_SINCE, docs.group, "O(1)"),
     )
 
 

@@ -12,7 +12,7 @@ from raftkv.commands.generic import KEY, ONE_CHANGE, ONE_LOOK, docs_of, row
 from raftkv.commands.table import Argument, CommandSpec
 from raftkv.keyspace import Keyspace
 from raftkv.resp.integers import parse_integer
-from raftkv.resp.replies import NOT_AN_INTEGER, Error, Reply, printable
+from raftkv.resp.replies import NOT_AN_INTEGER, Error, Reply, printable_at_end
 
 _NX_WITH_OTHERS: Final = Error("ERR NX and XX, GT or LT options at the same time are not compatible")
 _GT_WITH_LT: Final = Error("ERR GT and LT options at the same time are not compatible")
@@ -65,7 +65,7 @@ def _expire(keyspace: Keyspace, args: list[bytes], unit: ExpiryUnit) -> Reply:
 def _read_conditions(words: list[bytes]) -> frozenset[bytes] | Error:
     for word in words:
         if word.lower() not in (b"nx", b"xx", b"gt", b"lt"):
-            return Error(f"ERR Unsupported option {printable(word)}")
+            return Error(f"ERR Unsupported option {printable_at_end(word)}")
     options = frozenset(word.lower() for word in words)
     if b"nx" in options and len(options) > 1:
         return _NX_WITH_OTHERS

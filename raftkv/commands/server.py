@@ -175,7 +175,6 @@ COMMANDS: tuple[CommandSpec, ...] = (
     CommandSpec(
         name=b"wait",
         arity=3,
-        flags=frozenset({"noscript"}),
         route=LOCAL,
         handler=on_wait,
         acl_categories=frozenset({"slow", "connection"}),

@@ -251,7 +251,7 @@ class UnknownCommand(CommandRefused):
         for arg in args[1:]:
             if len(quoted) >= 128:
                 break
-            quoted += b"'%b' " % arg[: 128 - len(quoted)]
+            quoted += b"'%b' " % arg.partition(b"\0")[0][: 128 - len(quoted)]
         name = printable(args[0])
         super().__init__(
             Error(f"ERR unknown command '{name}', with args beginning with: {printable(quoted, 256)}")
@@ -346,6 +346,14 @@ class CommandTable:
         if spec is not None and spec.subcommands and len(words) > 1:
             return spec.subcommands.get(words[1].lower())
         return spec
+
+    def find_exactly(self, name: bytes) -> CommandSpec | None:
+        """The command called `name`, or the sub-command if it is `container|word` (redis COMMAND INFO)."""
+        first, bar, word = name.partition(b"|")
+        spec = self.lookup(first)
+        if spec is None or not bar:
+            return spec
+        return spec.subcommands.get(word.lower())
 
 
 def keys_of(spec: CommandSpec, args: list[bytes]) -> list[bytes]:

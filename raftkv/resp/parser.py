@@ -51,6 +51,10 @@ class Limits:
         assert self.bulk_bytes_max >= 1 << 20, "a chunk could break the limit"
 
 
+#: What lines of an HTTP request begin with that no command does. A page in a browser can't be kept from
+#: sending one to this machine's ports, with commands in its body (redis securityWarningCommand).
+_HTTP_WORDS: Final = frozenset({b"post", b"host:"})
+
 _STAR: Final = ord("*")
 _DOLLAR: Final = ord("$")
 
@@ -263,6 +267,8 @@ class RequestParser:
         if args is None:
             raise ProtocolError("unbalanced quotes in request")
         if args:
+            if args[0].lower() in _HTTP_WORDS:
+                raise ProtocolError("this is HTTP, which a web page may have been made to send")
             self._requests.append(args)
         return line_end + 1
 

@@ -184,8 +184,17 @@ def is_definite(error: Error) -> bool:
 
 
 def printable(data: bytes, length_max: int = 128) -> str:
-    """Quote a client's bytes in an error text: the first `length_max` of them, line breaks as spaces."""
-    return data[:length_max].translate(_LINE_BREAKS_TO_SPACES).decode("utf-8", "surrogateescape")
+    """Quote a client's bytes in an error text: the first `length_max` of them, line breaks as spaces.
+
+    Redis prints them as C does: a NUL ends them.
+    """
+    shown = data[:length_max].partition(b"\0")[0]
+    return shown.translate(_LINE_BREAKS_TO_SPACES).decode("utf-8", "surrogateescape")
+
+
+def printable_at_end(data: bytes, length_max: int = 128) -> str:
+    """As `printable`, for the end of an error text: Redis trims the line breaks there."""
+    return printable(data.partition(b"\0")[0].rstrip(b"\r\n"), length_max)
 
 
 _LINE_BREAKS: Final = frozenset("\r\n")

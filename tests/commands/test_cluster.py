@@ -174,7 +174,10 @@ def test_slots_and_keys_are_found() -> None:
         (f"REPLICAS {N2}", Error("ERR The specified node is not a master")),
         ("COUNT-FAILURE-REPORTS nosuch", Error("ERR Unknown node nosuch")),
         ("FAILOVER x", SYNTAX_ERROR),
-        ("FAILOVER FORCE x", SYNTAX_ERROR),
+        (
+            "FAILOVER FORCE x",
+            Error("ERR unknown subcommand or wrong number of arguments for 'FAILOVER'. Try CLUSTER HELP."),
+        ),
         ("FAILOVER", Error("ERR You should send CLUSTER FAILOVER to a replica")),
         ("MEET 127.0.0.1 7002", Error("ERR unknown subcommand 'MEET'. Try CLUSTER HELP.")),
     ],

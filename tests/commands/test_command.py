@@ -42,6 +42,8 @@ def test_info_describes_a_subcommand_by_its_full_name() -> None:
     reply = ask(open_session(), "COMMAND", "INFO", "client|ID")
     assert isinstance(reply, list)
     assert reply[0][:2] == [b"client|id", 2]
+    assert ask(open_session(), "COMMAND", "INFO", "get|x", "client|") == [NULL_ARRAY, NULL_ARRAY]
+    assert ask(open_session(), "COMMAND", "DOCS", "get|x") == {}
 
 
 def test_all_commands_are_described_with_their_subcommands() -> None:
@@ -180,6 +182,8 @@ def test_list_names_commands_and_filters() -> None:
         b"raft|digest",
         b"raft|help",
     ]
+    assert ask(session, "COMMAND", "LIST", "FILTERBY", "PATTERN", b"ge[T]") == [b"get"]
+    assert ask(session, "COMMAND", "LIST", "FILTERBY", "PATTERN", b"get\0") == []
     assert ask(session, "COMMAND", "LIST", "FILTERBY", "MODULE", "x") == []
     in_category = ask(session, "COMMAND", "LIST", "filterby", "aclcat", "string")
     assert isinstance(in_category, list)

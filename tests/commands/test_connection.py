@@ -53,6 +53,10 @@ def test_hello_at_a_follower_says_replica() -> None:
         ("3 auth a", "ERR Syntax error in HELLO option 'auth'"),
         ("3 AUTH a b", "WRONGPASS invalid username-password pair or user is disabled."),
         ("3 setname", "ERR Syntax error in HELLO option 'setname'"),
+        ("3 auth a b foo", "ERR Syntax error in HELLO option 'foo'"),
+        ("3 auth a b setname \t", "ERR Client names cannot contain spaces, newlines or special characters."),
+        ("3 setname \t foo", "ERR Client names cannot contain spaces, newlines or special characters."),
+        ("3 setname x auth a b", "WRONGPASS invalid username-password pair or user is disabled."),
         ("3 setname \t", "ERR Client names cannot contain spaces, newlines or special characters."),
     ],
 )
@@ -82,8 +86,12 @@ def test_there_is_one_database() -> None:
     session = open_session()
     assert ask(session, "SELECT", "0") is OK
     assert ask(session, "SELECT", "1") == Error("ERR SELECT is not allowed in cluster mode")
-    for word in ("x", "99999999999"):
+    for word in ("x", "9223372036854775808", "01"):
         assert ask(session, "SELECT", word) is NOT_AN_INTEGER
+    for word in ("2147483648", "-2147483649"):
+        assert ask(session, "SELECT", word) == Error(
+            "ERR value is out of range, value must between -2147483648 and 2147483647"
+        )
 
 
 def test_quit_closes_behind_its_reply() -> None:

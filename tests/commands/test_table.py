@@ -133,12 +133,27 @@ def test_wrong_arity_is_refused_in_rediss_words(args: list[bytes], name: str) ->
     assert refusal(*args) == f"ERR wrong number of arguments for '{name}' command"
 
 
+def test_arguments_of_an_unknown_command_end_at_a_nul() -> None:
+    """redis 7.2 commandCheckExistence prints each with %s, and then its closing quote."""
+    assert refusal(b"NOSUCH", b"a\0b", b"\0") == (
+        "ERR unknown command 'NOSUCH', with args beginning with: 'a' '' "
+    )
+
+
 def test_a_subcommand_is_resolved_in_any_spelling() -> None:
     """redis: containers."""
     assert TABLE.resolve([b"CLIENT", b"Id"]).name == b"client|id"
     assert TABLE.resolve([b"COMMAND"]).name == b"command"
     assert TABLE.find([b"config", b"GET", b"x"]) is TABLE.resolve([b"config", b"get", b"x"])
     assert TABLE.find([b"config", b"nosuch"]) is None
+
+
+def test_a_name_finds_exactly_the_command_it_spells() -> None:
+    """redis 7.2 lookupCommandBySds: what follows a bar must be a sub-command."""
+    assert TABLE.find_exactly(b"Config|GET") is TABLE.resolve([b"config", b"get", b"x"])
+    assert TABLE.find_exactly(b"CONFIG") is TABLE.lookup(b"config")
+    for name in (b"get|x", b"config|", b"config|nosuch", b"config|get|x", b"nosuch", b""):
+        assert TABLE.find_exactly(name) is None, name
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,15 @@ def test_what_asks_for_nothing_is_ignored(header: bytes) -> None:
         assert parse([stream[at : at + 1] for at in range(len(stream))]) == expected
 
 
+@pytest.mark.parametrize("first", [b"POST / HTTP/1.1", b"post /", b"GET / HTTP/1.1\r\nHost: localhost"])
+def test_http_is_refused_before_the_commands_in_its_body(first: bytes) -> None:
+    """redis securityWarningCommand: a page in a browser can make it send HTTP to any port."""
+    parser = RequestParser(limits=Limits())
+    parser.feed(first + b"\r\n\r\nFLUSHALL\r\n")
+    assert [b"FLUSHALL"] not in parser.drain()
+    assert "HTTP" in str(parser.garbage)
+
+
 @pytest.mark.parametrize(
     ("garbage", "complaint"),
     [

@@ -28,6 +28,7 @@ from raftkv.resp.replies import (
     loading,
     moved,
     printable,
+    printable_at_end,
     try_again,
     unknown_outcome,
 )
@@ -94,6 +95,13 @@ def test_a_clients_bytes_come_back_in_an_error_as_they_came() -> None:
     """redis: the text quotes the argument, whatever its bytes."""
     assert encode(Error(f"ERR '{printable(bytes([0xFF, 0xC3, 0xA9]))}'"), RESP2) == b"-ERR '\xff\xc3\xa9'\r\n"
     assert len(printable(b"x" * 500)) == 128
+
+
+def test_a_clients_bytes_in_an_error_end_at_a_nul() -> None:
+    """redis addReplyErrorFormat prints them as C does, and trims line breaks at the end of the text."""
+    assert printable(b"a\0b") == "a"
+    assert printable(b"a\r\n") == "a  "
+    assert printable_at_end(b"a\r\nb\r\n\0c") == "a  b"
 
 
 _values = st.recursive(
