@@ -212,7 +212,7 @@ class Connection(asyncio.Protocol):
             self._calls[spec.name] += len(requests)
         elif spec.route is READ and not self.replies.pending:
             self._queued = RequestsAlike(spec, requests)
-            self._group.queue_reads(self)
+            self._group.queue_reads(self, may_follow=self._is_standalone or self.session.is_readonly)
         else:
             return False
         self.session.last_command = spec.name

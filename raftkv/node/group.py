@@ -132,7 +132,8 @@ class Group:
             wake=self.wake,
             wake_in=self._wake_in,
         )
-        self.reads = ReadQueue(core, retry_ns=2 * config.heartbeat_interval_ms * 1_000_000)
+        retry_ns = 2 * config.heartbeat_interval_ms * 1_000_000
+        self.reads = ReadQueue(core, retry_ns=retry_ns, look=self._look_at_clocks)
         self._ticket = 0
         self._unsynced: deque[_Unsynced] = deque()
         self._to_apply: deque[Entry] = deque()
@@ -189,9 +190,12 @@ class Group:
         """The log clock's time if the state as it is may be read as of `now_ns`, else 0."""
         return self.log_clock.now_ms() if self.has_lease(now_ns) and self.is_caught_up else 0
 
-    def queue_reads(self, reader: QueuedReader) -> None:
+    def _look_at_clocks(self) -> tuple[int, int]:
+        return self.clock.now_ns(), self.log_clock.now_ms()
+
+    def queue_reads(self, reader: QueuedReader, *, may_follow: bool) -> None:
         """Have reads run at the end of this turn; see `ReadQueue.queue`."""
-        self.reads.queue(reader)
+        self.reads.queue(reader, may_follow=may_follow)
         self.wake()
 
     @property
@@ -344,7 +348,10 @@ class Group:
         if self._is_expiry_wanted:
             self._is_expiry_wanted = False
             self._maybe_expire()
-        self.reads.ask(self.clock.now_ns())
+        now_ns = self.clock.now_ns()
+        if self.reads.has_queued and not self.is_leader:
+            self.reads.bundle_queued(now_ns, self._config.leader_wait_ms * 1_000_000)
+        self.reads.ask(now_ns)
         self._advance()
         self._apply()
         if self.reads.has_queued:

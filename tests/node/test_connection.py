@@ -110,12 +110,12 @@ def test_the_end_of_an_earlier_wait_does_not_end_a_later_one() -> None:
     first_number = client.connection._hold_number
     cluster.run(150)
     assert client.replies()[1:] != []
-    client.send("GET a")
+    client.send("MGET a")
     cluster.settle()
     client.connection.on_read_confirmed(first_number, 1)
     assert client.take() == b""
     client.connection.on_read_confirmed(client.connection._hold_number, 1)
-    assert client.take() == b"$-1\r\n"
+    assert client.take() == b"*1\r\n$-1\r\n"
 
 
 # -- flow control -------------------------------------------------------------------------

@@ -35,10 +35,72 @@ def lonely_leader() -> Node:
     return node
 
 
+def queue_of(node: Node) -> ReadQueue:
+    return ReadQueue(node.core, retry_ns=RETRY_NS, look=lambda: (node.now_ns, 77))
+
+
+class Queued:
+    """Writes down when its reads were run, and by which clock."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[int, int]] = []
+
+    def run_queued_reads(self, now_ns: int, clock_ms: int) -> None:
+        self.runs.append((now_ns, clock_ms))
+
+
+def test_queued_readers_run_together() -> None:
+    """Once, by the time that they are given."""
+    queue = queue_of(lonely_leader())
+    readers = [Queued(), Queued()]
+    for reader in readers:
+        queue.queue(reader, may_follow=False)
+    assert queue.has_queued
+    queue.run_queued(5, 6)
+    queue.run_queued(7, 8)
+    assert [reader.runs for reader in readers] == [[(5, 6)]] * 2
+    assert not queue.has_queued
+
+
+def test_queued_readers_of_a_follower_share_a_read_index() -> None:
+    """Those who may not be answered there run at once, without: they are sent to the leader."""
+    node = lonely_leader()
+    queue = queue_of(node)
+    may, may_too, may_not = Queued(), Queued(), Queued()
+    for reader, may_follow in ((may, True), (may_not, False), (may_too, True)):
+        queue.queue(reader, may_follow=may_follow)
+    queue.bundle_queued(node.now_ns, 1000)
+    assert (may.runs, may_not.runs) == ([], [(node.now_ns, 0)])
+    queue.ask(node.now_ns)
+    queue.on_read_states(node.take().read_states)
+    assert may.runs == []
+    queue.release(1)
+    queue.release(2)
+    assert may.runs == may_too.runs == [(node.now_ns, 77)]
+
+
+def test_bundled_readers_give_up_in_time_and_are_run_once() -> None:
+    """What comes after that finds nobody."""
+    node = lonely_leader()
+    queue = queue_of(node)
+    reader = Queued()
+    queue.queue(reader, may_follow=True)
+    queue.bundle_queued(node.now_ns, 1000)
+    queue.ask(node.now_ns)
+    states = node.take().read_states
+    queue.ask_again(node.now_ns + 999)
+    assert reader.runs == []
+    queue.ask_again(node.now_ns + 1000)
+    assert reader.runs == [(node.now_ns, 0)]
+    queue.on_read_states(states)
+    queue.release(1)
+    assert len(reader.runs) == 1
+
+
 def test_readers_of_one_turn_share_a_request() -> None:
     """thesis §6.4: one round for all reads that came before it."""
     node = lonely_leader()
-    queue = ReadQueue(node.core, retry_ns=RETRY_NS)
+    queue = queue_of(node)
     readers = [Reader() for _ in range(3)]
     for reader in readers:
         queue.join(reader)
@@ -57,7 +119,7 @@ def test_readers_of_one_turn_share_a_request() -> None:
 def test_who_joins_after_the_request_waits_for_the_next() -> None:
     """A request confirms only who joined before it was made."""
     node = lonely_leader()
-    queue = ReadQueue(node.core, retry_ns=RETRY_NS)
+    queue = queue_of(node)
     early, late = Reader(), Reader()
     queue.join(early)
     queue.ask(node.now_ns)
@@ -70,7 +132,7 @@ def test_who_joins_after_the_request_waits_for_the_next() -> None:
 def test_without_a_leader_readers_are_refused_at_once() -> None:
     """RaftCore.read_index raises NotLeader."""
     node = Node()
-    queue = ReadQueue(node.core, retry_ns=RETRY_NS)
+    queue = queue_of(node)
     reader = Reader()
     queue.join(reader)
     queue.ask(node.now_ns)
@@ -80,7 +142,7 @@ def test_without_a_leader_readers_are_refused_at_once() -> None:
 def test_a_refusal_reaches_the_readers_of_its_request_alone() -> None:
     """ReadState with index 0."""
     node = lonely_leader()
-    queue = ReadQueue(node.core, retry_ns=RETRY_NS)
+    queue = queue_of(node)
     refused, other = Reader(), Reader()
     queue.join(refused)
     queue.ask(node.now_ns)
@@ -95,7 +157,7 @@ def test_a_refusal_reaches_the_readers_of_its_request_alone() -> None:
 def test_what_is_not_answered_is_asked_again_and_the_late_answer_is_dropped() -> None:
     """Requests and answers get lost; the answer to one that was given up tells nobody twice."""
     node = lonely_leader()
-    queue = ReadQueue(node.core, retry_ns=RETRY_NS)
+    queue = queue_of(node)
     reader = Reader()
     queue.join(reader)
     queue.ask(node.now_ns)
@@ -116,7 +178,7 @@ def test_what_is_not_answered_is_asked_again_and_the_late_answer_is_dropped() ->
 def test_a_reader_may_wait_for_an_index_alone() -> None:
     """join_at: under the lease no request is needed."""
     node = lonely_leader()
-    queue = ReadQueue(node.core, retry_ns=RETRY_NS)
+    queue = queue_of(node)
     reader = Reader()
     queue.join_at(3, reader)
     queue.release(2)
@@ -128,7 +190,7 @@ def test_a_reader_may_wait_for_an_index_alone() -> None:
 def test_a_reader_that_joins_while_others_are_released_is_kept() -> None:
     """Who is confirmed may read on at once, and wait again."""
     node = lonely_leader()
-    queue = ReadQueue(node.core, retry_ns=RETRY_NS)
+    queue = queue_of(node)
     again = Reader()
 
     class Eager(Reader):

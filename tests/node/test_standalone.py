@@ -91,6 +91,20 @@ def test_wait_tells_of_the_majority_at_least(node_id: int) -> None:
     assert replies[2] == b"PONG"
 
 
+def test_reads_at_a_follower_whose_questions_are_lost_are_refused_in_time() -> None:
+    """It hears its leader, so it knows one; the read index never comes."""
+    cluster = three_nodes(leader_wait_ms=300, request_timeout_ms=400)
+    client = cluster[2].connect_standalone()
+    cluster.cut.add((2, 1))
+    client.send("GET a", "GET a")
+    cluster.run(900)
+    assert [str(reply)[:11] for reply in client.replies()] == ["CLUSTERDOWN"] * 2
+    cluster.heal()
+    client.send("GET a")
+    cluster.run(300)
+    assert client.replies() == [None]
+
+
 def test_a_lost_forward_is_sent_again_and_done_once() -> None:
     """The message, then its copies: the leader takes one."""
     cluster = three_nodes()
