@@ -6,11 +6,13 @@ Knows no setting by name: that is `runtime_settings`' business.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Final
 
 from raftkv.commands.containers import container
 from raftkv.commands.glob import GLOB_BYTES_MAX, compile_glob
 from raftkv.commands.session import ConfigNotWritten, Session
 from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, Handler
+from raftkv.places import DATABASE_COUNT
 from raftkv.resp.replies import OK, SYNTAX_ERROR, Error, Reply, printable
 from raftkv.runtime_settings import SettingRefused
 
@@ -19,12 +21,18 @@ _PATTERNS_TOO_LONG = Error(f"ERR the patterns together are longer than {GLOB_BYT
 _GLOB_BYTES = frozenset(b"*?[\\")
 
 
+#: What a client finds who knows no cluster.
+_STANDALONE: Final = {b"cluster-enabled": b"no", b"databases": b"%d" % DATABASE_COUNT}
+
+
 def on_get(session: Session, args: list[bytes]) -> Reply:
     """Answer the parameters whose name matches any of the glob patterns."""
     values = {
         name.encode(): value.encode("utf-8", "surrogateescape")
         for name, value in session.node.settings.shown().items()
     }
+    if session.is_standalone:
+        values |= _STANDALONE
     words = [arg.lower() for arg in args[2:]]
     found = {word: values[word] for word in words if word in values}
     patterns = [word for word in words if not _GLOB_BYTES.isdisjoint(word)]

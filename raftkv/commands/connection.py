@@ -5,13 +5,11 @@ Knows no sockets: handlers change the Session, and the client shell acts on it.
 
 from __future__ import annotations
 
-from typing import Final
-
+from raftkv.commands.databases import read_database
 from raftkv.commands.session import Session
 from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec
 from raftkv.resp.integers import parse_integer
 from raftkv.resp.replies import (
-    NOT_AN_INTEGER,
     OK,
     PONG,
     SYNTAX_ERROR,
@@ -33,12 +31,7 @@ _NO_PASSWORD_SET = Error(
     "Are you sure your configuration is correct?"
 )
 _BAD_CLIENT_NAME = Error("ERR Client names cannot contain spaces, newlines or special characters.")
-_OUT_OF_RANGE = Error("ERR value is out of range, value must between -2147483648 and 2147483647")
-_SELECT_IN_CLUSTER = Error("ERR SELECT is not allowed in cluster mode")
-_NO_SUCH_DATABASE = Error("ERR DB index is out of range")
 
-#: Databases of the standalone listener (redis databases).
-DATABASES_COUNT: Final = 16
 
 #: The only user there is; it has no password.
 _DEFAULT_USER = b"default"
@@ -124,16 +117,10 @@ def on_auth(_session: Session, args: list[bytes]) -> Reply:
 
 
 def on_select(session: Session, args: list[bytes]) -> Reply:
-    """Choose the database: there is one for clients of a cluster (redis SELECT)."""
-    db = parse_integer(args[1])
-    if db is None:
-        return NOT_AN_INTEGER
-    if not -(1 << 31) <= db < 1 << 31:
-        return _OUT_OF_RANGE
-    if not session.is_standalone:
-        return OK if db == 0 else _SELECT_IN_CLUSTER
-    if not 0 <= db < DATABASES_COUNT:
-        return _NO_SUCH_DATABASE
+    """Choose the database (redis SELECT)."""
+    db = read_database(args[1], is_standalone=session.is_standalone)
+    if isinstance(db, Error):
+        return db
     session.db = db
     return OK
 

@@ -21,16 +21,19 @@ _INT32_MAX: Final = (1 << 31) - 1
 #: Redis's texts.
 _NOT_AN_INT32: Final = Error(f"ERR value is out of range, value must between {_INT32_MIN} and {_INT32_MAX}")
 _NO_SUCH_DATABASE: Final = Error("ERR DB index is out of range")
+_SELECT_IN_CLUSTER: Final = Error("ERR SELECT is not allowed in cluster mode")
 _SWAPDB_IN_CLUSTER: Final = Error("ERR SWAPDB is not allowed in cluster mode")
 
 
-def read_database(text: bytes) -> int | Error:
-    """Read the number of a database that there is (redis selectDb)."""
+def read_database(text: bytes, *, is_standalone: bool = True) -> int | Error:
+    """Read the number of a database that there is: a node of a cluster has 0 alone (redis SELECT)."""
     number = parse_integer(text)
     if number is None:
         return NOT_AN_INTEGER
     if not _INT32_MIN <= number <= _INT32_MAX:
         return _NOT_AN_INT32
+    if not is_standalone:
+        return _SELECT_IN_CLUSTER if number else 0
     return number if 0 <= number < DATABASE_COUNT else _NO_SUCH_DATABASE
 
 

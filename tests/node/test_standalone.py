@@ -71,6 +71,8 @@ def test_it_is_no_node_of_a_cluster() -> None:
         hello = talk(node, "HELLO 2")[0]
         assert hello[hello.index(b"mode") + 1] == b"standalone"
         assert hello[hello.index(b"role") + 1] == b"master"
+        assert talk(node, "CONFIG GET databases") == [[b"databases", b"16"]]
+        assert talk(node, "CONFIG GET cluster-enabled") == [[b"cluster-enabled", b"no"]]
         role, info = talk(node, "ROLE", "INFO")
         assert role[0] == b"master"
         fields = dict(line.split(b":", 1) for line in info.splitlines() if b":" in line)
