@@ -17,8 +17,8 @@ from tests.differential.shrinking import shrunk
 pytestmark = pytest.mark.needs_tool("redis-server")
 
 TABLE = build_table()
-#: Cases of one test, and how many tests: about twenty seconds.
-_SEEDS_PER_TEST = 40
+#: Cases of one test of one face, and how many such tests: about twenty seconds in all.
+_SEEDS_PER_TEST = 20
 _TESTS_COUNT = 10
 
 
