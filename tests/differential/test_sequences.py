@@ -59,6 +59,48 @@ def test_keys_expire_when_their_time_is_over(runner: Runner) -> None:
     assert mismatch is None, mismatch.report()
 
 
+DATABASES = """
+SET {t}a 0
+SELECT 1
+SET {t}a 1
+SET {t}b 1 EX 500000000
+COPY {t}a {t}c DB 2
+COPY {t}b {t}b DB 2
+MOVE {t}b 2
+MOVE {t}b 0
+MOVE {t}b 1
+
+#1
+SELECT 2
+SWAPDB 1 2
+KEYS *
+DBSIZE
+FLUSHDB
+
+#0
+KEYS *
+TTL {t}b
+SWAPDB 1 15
+DBSIZE
+SELECT 15
+DBSIZE
+SELECT 0
+KEYS *
+FLUSHALL
+DBSIZE
+SELECT 15
+DBSIZE
+RANDOMKEY
+GET {t}c
+"""
+
+
+def test_databases_are_kept_apart(runner: Runner) -> None:
+    """redis SELECT, MOVE, SWAPDB, COPY DB, FLUSHDB, FLUSHALL: refused alike by a node of a cluster."""
+    mismatch = runner.run(case_of(DATABASES))
+    assert mismatch is None, mismatch.report()
+
+
 def test_any_difference_is_found_and_made_short(runner: Runner) -> None:
     """The comparison itself: one request that is known to differ, amid others, without its explanation."""
     lines = ["SET {t}a 1\nGET {t}a", "#1", "INCR {t}b", "INFO", "ECHO x\nRAFT DIGEST\nECHO y", "GET {t}b"]
