@@ -12,7 +12,7 @@ from raftkv.commands.session import Session
 from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, Handler
 from raftkv.resp.replies import Reply, Simple
 
-#: Redis's version that brought HELP for all containers.
+#: Redis's version that brought HELP for most containers.
 _HELP_SINCE: Final = "5.0.0"
 
 
@@ -24,13 +24,17 @@ def container(
     handler: Handler | None = None,
     acl_categories: frozenset[str] = frozenset({"slow"}),
     tips: tuple[str, ...] = (),
+    help_since: str = _HELP_SINCE,
 ) -> CommandSpec:
     """The row of a container, its `subcommands` and HELP; `handler` runs when no sub-command is named.
 
     `acl_categories` are HELP's, and the container's own if it has a handler.
     """
     rows = tuple(subcommands)
-    rows = (*rows, _help(name, docs, acl_categories, rows))
+    rows = (
+        *rows,
+        _help(name, CommandDocs("Prints this help.", help_since, docs.group, "O(1)"), acl_categories, rows),
+    )
     return CommandSpec(
         name=name,
         arity=-2 if handler is None else -1,
@@ -65,7 +69,7 @@ def _help(
         route=LOCAL,
         handler=on_help,
         acl_categories=acl_categories,
-        docs=CommandDocs("Prints this help.", _HELP_SINCE, docs.group, "O(1)"),
+        docs=docs,
     )
 
 

@@ -139,5 +139,6 @@ COMMANDS: tuple[CommandSpec, ...] = (
                 tips=("request_policy:all_nodes", "response_policy:agg_sum"),
             ),
         ),
+        help_since="2.8.13",
     ),
 )

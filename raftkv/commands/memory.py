@@ -58,5 +58,6 @@ COMMANDS: tuple[CommandSpec, ...] = (
             ),
             *STATISTICS,
         ),
+        help_since="4.0.0",
     ),
 )

@@ -93,5 +93,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
             ),
             _subcommand(b"refcount", on_refcount, "Returns the reference count of a value of a key."),
         ),
+        acl_categories=frozenset({"keyspace", "slow"}),
+        help_since="6.2.0",
     ),
 )

@@ -62,6 +62,7 @@ def _row(
     flags: str = "admin noscript no_async_loading",
     categories: str = "admin slow dangerous",
     keys: KeySpec = NO_KEYS,
+    tips: tuple[str, ...] = (),
 ) -> CommandSpec:
     return CommandSpec(
         name=name,
@@ -72,6 +73,7 @@ def _row(
         handler=_refuse(name.replace(b"|", b" ").decode().upper(), reason),
         acl_categories=frozenset(categories.split()),
         docs=docs,
+        tips=tips,
     )
 
 
@@ -93,6 +95,22 @@ _HOST_PORT = Argument(
             ),
         ),
     ),
+)
+
+_FAILOVER_OPTIONS = (
+    Argument(
+        "target",
+        "block",
+        token="TO",
+        flags=("optional",),
+        arguments=(
+            Argument("host", "string"),
+            Argument("port", "integer"),
+            Argument("force", "pure-token", token="FORCE", flags=("optional",)),
+        ),
+    ),
+    Argument("abort", "pure-token", token="ABORT", flags=("optional",)),
+    Argument("milliseconds", "integer", token="TIMEOUT", flags=("optional",)),
 )
 
 _PLAIN: tuple[CommandSpec, ...] = (
@@ -133,7 +151,7 @@ _PLAIN: tuple[CommandSpec, ...] = (
         b"failover",
         -1,
         _FAILOVER,
-        _docs("see CLUSTER FAILOVER.", "6.2.0"),
+        _docs("see CLUSTER FAILOVER.", "6.2.0", *_FAILOVER_OPTIONS),
         flags="admin noscript stale",
     ),
     _row(
@@ -151,8 +169,9 @@ _PLAIN: tuple[CommandSpec, ...] = (
             group="generic",
         ),
         flags="",
-        categories="keyspace slow dangerous",
+        categories="keyspace write slow dangerous",
         keys=KeySpec(3, 3, 1, flags=("RW", "access", "delete")),
+        tips=("nondeterministic_output",),
     ),
     _row(
         b"debug",
@@ -184,7 +203,15 @@ _MODULE = container(
             tips=("nondeterministic_output_order",),
         ),
         _row(
-            b"module|load", -3, _MODULES, _docs("there are no modules.", "4.0.0", Argument("path", "string"))
+            b"module|load",
+            -3,
+            _MODULES,
+            _docs(
+                "there are no modules.",
+                "4.0.0",
+                Argument("path", "string"),
+                Argument("arg", "string", flags=("optional", "multiple")),
+            ),
         ),
         _row(
             b"module|loadex",
@@ -201,13 +228,22 @@ _MODULE = container(
 COMMANDS: tuple[CommandSpec, ...] = (*_PLAIN, _MODULE)
 
 
-def _cluster_row(word: str, arity: int, reason: str, since: str, *arguments: Argument) -> CommandSpec:
+def _cluster_row(
+    word: str,
+    arity: int,
+    reason: str,
+    since: str,
+    *arguments: Argument,
+    flags: str = "admin stale no_async_loading",
+    tips: tuple[str, ...] = (),
+) -> CommandSpec:
     return _row(
         b"cluster|" + word.encode(),
         arity,
         reason,
         _docs("the Raft group sees to it.", since, *arguments, group="cluster"),
-        flags="admin stale no_async_loading",
+        flags=flags,
+        tips=tips,
     )
 
 
@@ -227,8 +263,8 @@ CLUSTER_ROWS: tuple[CommandSpec, ...] = (
     _cluster_row("delslotsrange", -4, _SLOTS, "7.0.0", _SLOT_RANGES),
     _cluster_row("setslot", -4, _SLOTS, "3.0.0", Argument("slot", "integer")),
     _cluster_row("flushslots", 2, _SLOTS, "3.0.0"),
-    _cluster_row("reset", -2, _RESET, "3.0.0"),
+    _cluster_row("reset", -2, _RESET, "3.0.0", flags="admin noscript stale"),
     _cluster_row("saveconfig", 2, _NODES_FILE, "3.0.0"),
-    _cluster_row("bumpepoch", 2, _EPOCH, "3.0.0"),
+    _cluster_row("bumpepoch", 2, _EPOCH, "3.0.0", tips=("nondeterministic_output",)),
     _cluster_row("set-config-epoch", 3, _EPOCH, "3.0.0", Argument("config-epoch", "integer")),
 )

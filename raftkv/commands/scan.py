@@ -93,8 +93,9 @@ def _read_options(args: list[bytes]) -> _ScanOptions | Error:
 def _read_cursor(text: bytes) -> int | None:
     """An unsigned number of 64 bits as C reads it, signs and nothing at all included; None: it is none.
 
-    redis parseScanCursorOrReply, strtoul.
+    A NUL ends it, whatever follows (redis parseScanCursorOrReply, strtoul).
     """
+    text = text.partition(b"\0")[0]
     sign = text[:1] if text[:1] in (b"+", b"-") else b""
     digits = text[len(sign) :]
     if not digits.isdigit():

@@ -105,5 +105,6 @@ COMMANDS: tuple[CommandSpec, ...] = (
                 tips=("request_policy:all_nodes", "response_policy:all_succeeded"),
             ),
         ),
+        help_since="6.2.0",
     ),
 )

@@ -24,6 +24,8 @@ PATTERN_TOO_LONG = Error("ERR the pattern is longer than 4096 bytes")
         ([b"+0"], [b"0", [b"b1", b"a"]]),
         ([b""], [b"0", [b"b1", b"a"]]),
         ([b"-"], INVALID_CURSOR),
+        ([b"0\x00x"], [b"0", [b"b1", b"a"]]),
+        ([b"x\x00"], INVALID_CURSOR),
         ([b" 1"], INVALID_CURSOR),
         ([b"-18446744073709551616"], INVALID_CURSOR),
         ([b"18446744073709551616"], INVALID_CURSOR),

@@ -34,6 +34,7 @@ LEFT_OUT: Final = {
     "client|reply": "replies can't be counted any more",
     "client|tracking": "answers outside the order of requests",
     "lolwut": "draws pictures",
+    "waitaof": "came with 7.2",
 }
 
 #: Seconds or milliseconds that may be over between two commands.
@@ -80,6 +81,14 @@ def _auth(values: Values) -> list[bytes]:
 
 def _select(values: Values) -> list[bytes]:
     return [values.random.choice((b"0", b"0", b"1", b"15", b"16")) if values.chance(2) else values.integer()]
+
+
+def _two_databases(values: Values) -> list[bytes]:
+    return [*_select(values), *_select(values)]
+
+
+def _move(values: Values) -> list[bytes]:
+    return [values.key(), *_select(values)]
 
 
 def _wait(values: Values) -> list[bytes]:
@@ -177,12 +186,21 @@ WRITERS: Final[dict[str, Callable[[Values], list[bytes]]]] = {
     "hello": _hello,
     "auth": _auth,
     "select": _select,
+    "swapdb": _two_databases,
+    "move": _move,
     "wait": _wait,
     "scan": _scan,
     "client|list": _client_list,
     "config|get": _config_get,
     "config|set": _config_set,
     "config|help": _nothing,
+    "config|resetstat": _nothing,
+    "slowlog|help": _nothing,
+    "slowlog|reset": _nothing,
+    "latency|help": _nothing,
+    "module|help": _nothing,
+    "module|list": _nothing,
+    "lastsave": _nothing,
     "command|getkeys": _any_request,
     "command|list": _command_list,
     "command|info": _command_names,

@@ -37,7 +37,7 @@ class Exchange:
 
 
 _CONTAINERS: Final = frozenset(
-    {b"client", b"cluster", b"config", b"command", b"object", b"memory", b"acl", b"xinfo", b"xgroup"}
+    b"client cluster config command object memory slowlog latency module acl xinfo xgroup".split()
 )
 
 
@@ -171,6 +171,9 @@ _RULES: Final[dict[str, Callable[[Exchange], bool]]] = {
     "wait": _are_both_counts,
     "lastsave": _are_both_integers,
     "memory|usage": _are_both_integers,
+    "memory|doctor": _are_one_kind,
+    "memory|malloc-stats": _are_one_kind,
+    "memory|stats": _are_one_kind,
     "object|idletime": _have_one_shape,
     "object|freq": _have_one_shape,
     "command|count": _are_both_integers,

@@ -188,4 +188,5 @@ def _looks() -> Iterator[Step]:
     """Read all that a case may have left behind, on a connection of its own."""
     asked = (((b"TYPE", key), (b"GET", key), (b"PTTL", key)) for key in TAGGED_KEYS + ODD_KEYS)
     yield Step(tuple(request for each in asked for request in each), client=2)
-    yield Step(((b"KEYS", b"*"),), client=2)
+    for database in (b"0", b"1", b"15"):
+        yield Step(((b"SELECT", database), (b"KEYS", b"*")), client=2)

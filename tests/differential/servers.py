@@ -85,10 +85,21 @@ class Face:
     connect: Callable[[Node], Client]
     #: Redis gives all slots to itself first.
     has_slots: bool
+    #: The port of a real cluster to ask: the leader's, or that of a node which passes everything on.
+    port_of: Callable[[Cluster], int]
 
 
-CLUSTER = Face("cluster", ("--cluster-enabled", "yes"), Node.connect, has_slots=True)
-FACES = {face.name: face for face in (CLUSTER,)}
+def _leaders_port(cluster: Cluster) -> int:
+    return cluster.wait_for_leader().port
+
+
+def _followers_port(cluster: Cluster) -> int:
+    return cluster.followers()[0].standalone_port
+
+
+CLUSTER = Face("cluster", ("--cluster-enabled", "yes"), Node.connect, True, _leaders_port)
+STANDALONE = Face("standalone", (), Node.connect_standalone, False, _followers_port)
+FACES = {face.name: face for face in (CLUSTER, STANDALONE)}
 
 
 class SocketLink:
@@ -254,11 +265,10 @@ class DrivenLink:
 
 
 class ClusterServer:
-    """Real processes, asked at their leader."""
+    """Real processes, asked at one of them."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._port = cluster.wait_for_leader().port
+    def __init__(self, cluster: Cluster, face: Face) -> None:
+        self._port = face.port_of(cluster)
 
     def begin(self) -> None:
         link = SocketLink(self._port)

@@ -1,6 +1,7 @@
 """What COMMAND INFO and DOCS say otherwise in Redis 7.2.4, which raftkv follows, than in 7.0.15.
 
-Taken from the command descriptions in both versions' sources, for every command that there is.
+Taken from the command descriptions in both versions' sources, for every command that there is. A few are
+raftkv's own, where it answers by itself what Redis takes to the data.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _IN_SCRIPTS: Final = "7.2 lets scripts call it"
 _WHILE_LOADING: Final = "7.2 answers while it loads"
 _ALONE: Final = "7.2 takes a command without arguments"
 _WITH_SCORE: Final = "7.2 can answer the score, too"
+_OF_THE_NODE: Final = "its flags say who answers, and this the node answers by itself"
 
 #: By command and field.
 TABLE_DIFFERENCES: Final[dict[tuple[str, str], str]] = {
@@ -56,6 +58,9 @@ TABLE_DIFFERENCES: Final[dict[tuple[str, str], str]] = {
     ("config|resetstat", "tips"): _POLICIES,
     ("config|rewrite", "tips"): _POLICIES,
     ("latency|reset", "tips"): _POLICIES,
+    ("lolwut", "flags"): _OF_THE_NODE,
+    ("migrate", "flags"): _OF_THE_NODE,
+    ("migrate", "key specs"): "raftkv refuses it, wherever its keys are",
     ("msetnx", "tips"): _POLICIES,
     ("randomkey", "tips"): _POLICIES,
     ("scan", "tips"): _POLICIES,

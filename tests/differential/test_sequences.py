@@ -17,8 +17,8 @@ from tests.differential.shrinking import shrunk
 pytestmark = pytest.mark.needs_tool("redis-server")
 
 TABLE = build_table()
-#: Cases of one test, and how many tests: about twenty seconds.
-_SEEDS_PER_TEST = 40
+#: Cases of one test of one face, and how many such tests: about twenty seconds in all.
+_SEEDS_PER_TEST = 20
 _TESTS_COUNT = 10
 
 
@@ -56,6 +56,48 @@ MGET {t}a {t}b {t}c
 def test_keys_expire_when_their_time_is_over(runner: Runner) -> None:
     """redis: an expired key is not there, for reads and for writes. WAIT lets the time pass on both sides."""
     mismatch = runner.run(case_of(SHORT_LIVES))
+    assert mismatch is None, mismatch.report()
+
+
+DATABASES = """
+SET {t}a 0
+SELECT 1
+SET {t}a 1
+SET {t}b 1 EX 500000000
+COPY {t}a {t}c DB 2
+COPY {t}b {t}b DB 2
+MOVE {t}b 2
+MOVE {t}b 0
+MOVE {t}b 1
+
+#1
+SELECT 2
+SWAPDB 1 2
+KEYS *
+DBSIZE
+FLUSHDB
+
+#0
+KEYS *
+TTL {t}b
+SWAPDB 1 15
+DBSIZE
+SELECT 15
+DBSIZE
+SELECT 0
+KEYS *
+FLUSHALL
+DBSIZE
+SELECT 15
+DBSIZE
+RANDOMKEY
+GET {t}c
+"""
+
+
+def test_databases_are_kept_apart(runner: Runner) -> None:
+    """redis SELECT, MOVE, SWAPDB, COPY DB, FLUSHDB, FLUSHALL: refused alike by a node of a cluster."""
+    mismatch = runner.run(case_of(DATABASES))
     assert mismatch is None, mismatch.report()
 
 
