@@ -32,6 +32,8 @@ from raftkv.storage.rocks import directory_bytes, failure_of, open_database, sha
 
 #: The memory for rows not yet flushed is at most four of these: one being filled, three being flushed.
 WRITE_BUFFER_BYTES = 64 << 20
+#: Of a write buffer's size: what the filter takes that tells which rows it does not hold.
+_MEMTABLE_BLOOM_RATIO = 0.1
 BLOCK_CACHE_BYTES = 64 << 20
 _OPEN_FILES_MAX = 512
 #: Compaction begins early, since reads look into every table of level 0, and writes stop late. The two
@@ -242,6 +244,10 @@ def state_options(block_cache_bytes: int = BLOCK_CACHE_BYTES) -> Options:
     """Give the options of a state database; tests change a few."""
     options = shared_options(block_cache_bytes=block_cache_bytes, open_files_max=_OPEN_FILES_MAX)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    # Every write to a new key looks for its row first: 1.0 instead of 2.8-3.7 us with a million rows, for
+    # 0.4 us more when it is written.
+    options.set_memtable_prefix_bloom_ratio(_MEMTABLE_BLOOM_RATIO)
+    options.set_memtable_whole_key_filtering(True)
     options.set_level_zero_file_num_compaction_trigger(_LEVEL_0_COMPACTION_FILES)
     options.set_level_zero_slowdown_writes_trigger(_LEVEL_0_STOP_FILES)
     options.set_level_zero_stop_writes_trigger(_LEVEL_0_STOP_FILES)
