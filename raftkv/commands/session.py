@@ -278,6 +278,8 @@ class Session:
     name: bytes = b""
     lib_name: bytes = b""
     lib_ver: bytes = b""
+    #: It gave the password, or came when there was none. Shell: at its start.
+    is_authenticated: bool = True
     #: It came by the listener that behaves as one single Redis: 16 databases, no slots, no other nodes.
     is_standalone: bool = False
     #: Reads at a follower are welcome (redis READONLY).
@@ -295,3 +297,8 @@ class Session:
     #: Shell: unparsed request bytes, and reply bytes that have not left.
     input_bytes: int = 0
     output_bytes: int = 0
+
+    @property
+    def must_authenticate(self) -> bool:
+        """There is a password, and the client has not given it (redis authRequired)."""
+        return not self.is_authenticated and bool(self.node.settings.config.requirepass)

@@ -13,6 +13,7 @@ from raftkv.commands.session import Session
 from raftkv.node import refusals
 from raftkv.node.executor import Executor
 from raftkv.node.requests import size_of
+from raftkv.resp.guarded import GuardedParser
 from raftkv.resp.parser import RequestParser
 from raftkv.transport.sockets import end_address
 
@@ -36,11 +37,12 @@ class Connection(asyncio.Protocol):
     def __init__(self, clients: Clients, client_id: int, *, is_standalone: bool = False) -> None:
         self.client_id = client_id
         self.session = Session(client_id, clients.node, is_standalone=is_standalone)
+        self.session.is_authenticated = not clients.config.requirepass
         self.executor = Executor(clients, self, self.session)
         self.replies = self.executor.replies
         self._clients = clients
         self._now_ns = clients.clock.now_ns
-        self._parser = RequestParser(limits=clients.parser_limits)
+        self._parser = self._make_parser()
         self._transport: asyncio.Transport | None = None
         self.is_reading_paused = self._is_slow = False
         #: The client has ended its side: it sends nothing more, but takes what it is owed.
@@ -89,6 +91,17 @@ class Connection(asyncio.Protocol):
             executor.process(now_ns)
         if self.input_bytes > self._next_look_bytes:
             self._look_at_input()
+
+    def change_parser(self) -> None:
+        """Read on with the limits that fit the client, now that it has authenticated or forgone that."""
+        former, self._parser = self._parser, self._make_parser()
+        self._parser.take_over(former)
+        self.executor.backlog.extend(self._parser.drain())
+        self.executor.garbage = self._parser.garbage
+
+    def _make_parser(self) -> RequestParser:
+        kind = GuardedParser if self.executor.is_locked else RequestParser
+        return kind(limits=self._clients.parser_limits)
 
     def eof_received(self) -> bool:
         """Keep the connection until its last reply has left, if there is one to come."""

@@ -48,7 +48,13 @@ class Executor:
         self._connection = connection
         self._send, self._throttle = connection.send, connection.throttle
         self._group = clients.group
-        self._resolve, self._known = clients.table.resolve, clients.table.known
+        #: The client has to authenticate before anything is done for it.
+        self.is_locked = False
+        #: Not within a piece, whose requests are counted by what is left of the backlog.
+        self._must_change_parser = False
+        self._resolve: Callable[[list[bytes]], CommandSpec]
+        self._known: Callable[[bytes], CommandSpec | None]
+        self._set_lock()
         self._now_ns, self._calls = clients.clock.now_ns, clients.calls
         self.replies = ReplyStream(session, clients.count_error)
         #: What came and was not begun; the connection puts it here while something holds it back.
@@ -78,6 +84,10 @@ class Executor:
         """Drop all that waits: the connection is gone."""
         self._is_lost = True
         self.backlog.clear()
+        # Nothing may refer back to it: cycles that have grown old are never looked for (see `node`).
+        self._resolve, self._known = self._clients.table.resolve, self._clients.table.known
+        self._send = self._throttle = _do_nothing
+        del self._connection
 
     # -- ReplySink --------------------------------------------------------------------------
 
@@ -214,10 +224,14 @@ class Executor:
                     self._read_now(spec, args, clock_ms)
                     continue
             self._carry_out(spec, args, now_ns)
+            resolve = self._resolve  # after AUTH it is another one
         self._submit(writes, size_of(writes))
         if alike is not None:
             self._calls[alike.name] += before_count - len(backlog)
             session.last_command = alike.name
+        if self._must_change_parser:
+            self._must_change_parser = False
+            self._connection.change_parser()
         if self.garbage is not None:
             self._refuse_garbage()
         self._send()
@@ -314,6 +328,8 @@ class Executor:
         except Exception:  # a defect, but this connection's alone
             log.exception("command %s failed", spec.name.decode())
             outcome = Error(f"ERR internal error in '{spec.name.decode()}'")
+        if self.session.is_authenticated is self.is_locked:
+            self._turn_lock()
         self._answer_or_wait(args, outcome)
 
     def _answer_or_wait(self, args: list[bytes], outcome: Reply | Sliced | Awaited) -> None:
@@ -450,6 +466,29 @@ class Executor:
             self._answer(refusals.EXPIRY_UNSETTLED)
         self._process_first(len(self.backlog), is_confirmed=False, is_impatient=True)
 
+    # -- the password -----------------------------------------------------------------------
+
+    def _set_lock(self) -> None:
+        """Have requests looked up as fits: those of who must authenticate first take another way."""
+        table = self._clients.table
+        self.is_locked = not self.session.is_authenticated
+        self._resolve = self._resolve_locked if self.is_locked else table.resolve
+        self._known = _knows_nothing if self.is_locked else table.known
+
+    def _turn_lock(self) -> None:
+        self._set_lock()
+        self._must_change_parser = True
+
+    def _resolve_locked(self, args: list[bytes]) -> CommandSpec:
+        """Resolve a request if it may come before authentication (redis processCommand, authRequired)."""
+        spec = self._clients.table.resolve(args)
+        if not self.session.must_authenticate:  # there is no password any more
+            self.session.is_authenticated = True
+            self._turn_lock()
+        elif "no_auth" not in spec.flags:
+            raise CommandRefused(refusals.NOT_AUTHENTICATED)
+        return spec
+
     # -- replies -----------------------------------------------------------------------------
 
     def _answer(self, reply: Reply) -> None:
@@ -464,3 +503,11 @@ class Executor:
                 self._answer(Error(str(self.garbage)))
             self.garbage = None
             self.session.is_closing = True
+
+
+def _knows_nothing(_name: bytes) -> None:
+    return None
+
+
+def _do_nothing() -> None:
+    return None
