@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 from typing import Final
 
-from raftkv.commands.session import Session
+from raftkv.commands.session import ReplyMode, Session
 from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec
 from raftkv.resp.integers import parse_integer
 from raftkv.resp.replies import (
@@ -171,6 +171,10 @@ def on_reset(session: Session, _args: list[bytes]) -> Reply:
     session.is_readonly = False
     session.is_asking = False
     session.is_authenticated = not session.node.settings.config.requirepass
+    session.is_evictable = True
+    if session.is_silent:
+        session.is_silent = False
+        session.reply_change = ReplyMode.ON
     return Simple("RESET")
 
 

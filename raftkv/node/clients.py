@@ -22,6 +22,7 @@ from raftkv.node.clock import Clock
 from raftkv.node.connection import Connection
 from raftkv.node.executor import Executor
 from raftkv.node.group import Group
+from raftkv.node.pauses import Pause
 from raftkv.resp.parser import Limits
 from raftkv.resp.replies import Error
 
@@ -85,6 +86,7 @@ class Clients:
             bulk_bytes_max=config.bulk_bytes_max,
             inline_bytes_max=config.inline_bytes_max,
         )
+        self.pause = Pause()
         self._members = {member.node_id: member for member in config.members}
         self._ids = itertools.count(1)
         self._connections: dict[int, Connection] = {}
@@ -153,6 +155,10 @@ class Clients:
             self._emptied.set()
         self._held.pop(connection.client_id, None)
 
+    def find(self, client_id: int) -> Connection | None:
+        """The connection with that number, if there is one."""
+        return self._connections.get(client_id)
+
     def count_error(self, error: Error) -> None:
         """Note an error reply."""
         self.errors[error.prefix] += 1
@@ -191,5 +197,7 @@ class Clients:
     def on_tick(self) -> None:
         """Let held connections see whether what they wait for has come."""
         now_ns = self.clock.now_ns()
+        if self.pause.end_ns:
+            self.pause.on_tick(now_ns)
         for executor in list(self._held.values()):
             executor.on_tick(now_ns)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from raftkv.commands.session import Session
 from raftkv.node import refusals
 from raftkv.node.executor import Executor
+from raftkv.node.holds import Hold
 from raftkv.node.requests import size_of
 from raftkv.resp.guarded import GuardedParser
 from raftkv.resp.parser import RequestParser
@@ -121,6 +122,11 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def kill(self) -> None:
+        """Close at once, and carry out nothing more."""
+        self.session.is_closing = True
+        self.abort()
+
     def abort(self) -> None:
         """Close at once, whatever has not left."""
         if self._transport is not None:
@@ -171,6 +177,7 @@ class Connection(asyncio.Protocol):
         """The session, with the fields that only change when somebody looks."""
         session, clock, transport = self.session, self._clients.clock, self._transport
         session.active_ms = clock.wall_ms() - (clock.now_ns() - self._active_ns) // 1_000_000
+        session.is_blocked = self.executor.hold in (Hold.AWAITED, Hold.PAUSE)
         session.input_bytes = self._waiting_bytes()
         session.output_bytes = self.replies.buffered_bytes
         if transport is not None:

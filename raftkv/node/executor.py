@@ -47,7 +47,7 @@ class Executor:
         self._clients = clients
         self._connection = connection
         self._send, self._throttle = connection.send, connection.throttle
-        self._group = clients.group
+        self._group, self._pause = clients.group, clients.pause
         #: The client has to authenticate before anything is done for it.
         self.is_locked = False
         #: Not within a piece, whose requests are counted by what is left of the backlog.
@@ -147,7 +147,7 @@ class Executor:
 
         Most chunks are that. `size_bytes` is the most that they can take up.
         """
-        if not requests or self.backlog or len(requests) > _PIECE_COUNT:
+        if not requests or self.backlog or len(requests) > _PIECE_COUNT or self._pause.end_ns:
             return False
         if (spec := common_command(requests, self._known)) is None:
             return False
@@ -188,6 +188,9 @@ class Executor:
 
         Writes in a row, the bulk of a busy connection's requests, go to the group in one piece.
         """
+        if self._pause.end_ns:
+            self._process_paused(now_ns)
+            return
         backlog = self.backlog
         session = self.session
         resolve = self._resolve
@@ -225,10 +228,37 @@ class Executor:
                     continue
             self._carry_out(spec, args, now_ns)
             resolve = self._resolve  # after AUTH it is another one
+            if self._pause.end_ns:
+                break
         self._submit(writes, size_of(writes))
         if alike is not None:
             self._calls[alike.name] += before_count - len(backlog)
             session.last_command = alike.name
+        self._end_piece()
+
+    def _process_paused(self, now_ns: int) -> None:
+        """Carry out the first requests of the backlog, up to the first that has to wait for a pause's end."""
+        count = _PIECE_COUNT
+        while count and self.backlog and self.hold is None and not self.session.is_closing:
+            args = self.backlog.popleft()
+            count -= 1
+            try:
+                spec = self._resolve(args)
+            except CommandRefused as refused:
+                self._answer(refused.reply)
+                continue
+            if self._must_pause(spec):
+                self._wait(Hold.PAUSE, args)
+                break
+            self._carry_out(spec, args, now_ns)
+            self._calls[spec.name] += self.hold is None
+        self._end_piece()
+
+    def _must_pause(self, spec: CommandSpec) -> bool:
+        """Whether a pause holds a command; who has yet to authenticate is not kept from it."""
+        return not self.is_locked and self._pause.holds(spec)
+
+    def _end_piece(self) -> None:
         if self._must_change_parser:
             self._must_change_parser = False
             self._connection.change_parser()
@@ -330,6 +360,9 @@ class Executor:
             outcome = Error(f"ERR internal error in '{spec.name.decode()}'")
         if self.session.is_authenticated is self.is_locked:
             self._turn_lock()
+        if self.session.reply_change is not None:
+            self.replies.change_mode(self.session.reply_change)
+            self.session.reply_change = None
         self._answer_or_wait(args, outcome)
 
     def _answer_or_wait(self, args: list[bytes], outcome: Reply | Sliced | Awaited) -> None:
@@ -365,6 +398,15 @@ class Executor:
         if reply is not None:
             self._awaited = None
             self._answer_held(self._hold_number, reply)
+
+    def unblock(self, *, with_error: bool) -> bool:
+        """Answer what is awaited as if its time were over, or with an error; False: nothing is."""
+        awaited = self._awaited
+        if self.hold is not Hold.AWAITED or awaited is None:
+            return False
+        self._awaited = None
+        self._answer_held(self._hold_number, refusals.UNBLOCKED if with_error else awaited.at_last())
+        return True
 
     def _redirect(self, args: list[bytes]) -> None:
         """Send the client to the leader, or wait until there is one."""
@@ -456,6 +498,9 @@ class Executor:
                 self._give_up()
         elif self.hold is Hold.AWAITED:
             self._look_at_awaited(waited_ms)
+        elif self.hold is Hold.PAUSE and not self._must_pause(self._resolve(self.backlog[0])):
+            self._waiting_since_ns = None  # what it waits for next has its own time
+            self._resume(self._hold_number)
 
     def _give_up(self) -> None:
         """Refuse all that waits, as far as it has to wait."""

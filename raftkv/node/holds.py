@@ -23,6 +23,8 @@ class Hold(Enum):
     LOG_TIME = "log time"
     #: A long read, done in slices.
     SLICES = "slices"
+    #: The end of CLIENT PAUSE.
+    PAUSE = "pause"
     #: What a LOCAL command asked to be awaited, as WAIT its replicas.
     AWAITED = "awaited"
 
