@@ -87,7 +87,7 @@ class Config:
         default=(),
         metadata=_key(Members(), "all members of the cluster, this node included, the same on each"),
     )
-    #: One address or host name. Anything but loopback needs `protected_mode` off.
+    #: One address or host name. Anything but loopback needs `requirepass`, or `protected_mode` off.
     bind: str = field(
         default="127.0.0.1", metadata=_key(Text(), "address that both ports listen on", redis="bind")
     )
@@ -115,9 +115,21 @@ class Config:
         default=0,
         metadata=_key(_ANY_PORT, "port that the other nodes use", redis="cluster-announce-bus-port"),
     )
-    #: There is neither password nor TLS yet: only who turns this off is served beyond loopback.
+    #: Only who turns this off, or sets a password, is served beyond loopback. There is no TLS yet.
     protected_mode: bool = field(
-        default=True, metadata=_key(Flag(), "refuse to listen beyond loopback", redis="protected-mode")
+        default=True,
+        metadata=_key(Flag(), "refuse to listen beyond loopback without a password", redis="protected-mode"),
+    )
+    #: "": there is none. The peer port asks for none.
+    requirepass: str = field(
+        default="",
+        repr=False,
+        metadata=_key(
+            Text(may_be_empty=True),
+            "password that clients must give",
+            redis="requirepass",
+            is_runtime=True,
+        ),
     )
 
     # -- the process --
@@ -500,11 +512,12 @@ def _check_announced(config: Config) -> None:
 
 
 def _check_reachable_only_as_allowed(config: Config) -> None:
-    if config.protected_mode and not is_loopback(config.bind):
+    if config.protected_mode and not config.requirepass and not is_loopback(config.bind):
         raise ConfigError(
             f"{config.bind!r} can be reached from other machines, and there is no password or TLS: whoever "
             "reaches the client or the peer port can read and change everything. Bind to 127.0.0.1, or set "
-            "protected_mode = false if the network itself keeps strangers out",
+            "protected_mode = false if the network itself keeps strangers out. With requirepass set clients "
+            "need a password, but the peer port asks for none: it must be kept from strangers still",
             key="bind",
         )
 

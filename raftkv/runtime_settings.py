@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from raftkv.config import SETTINGS, Config, ConfigError, Setting, read_toml
-from raftkv.config_values import Choice, Flag, Integer, Number, Size
+from raftkv.config_values import Choice, Flag, Integer, Number, Size, Text
 
 #: Parameters that clients and tools ask for and that hold one value here (redis CONFIG GET).
 _FIXED: Mapping[str, str] = {
@@ -30,7 +30,6 @@ _FIXED: Mapping[str, str] = {
     "maxmemory-policy": "noeviction",
     "notify-keyspace-events": "",
     "replica-read-only": "yes",
-    "requirepass": "",
     "save": "",
     "slave-read-only": "yes",
     "timeout": "0",
@@ -202,7 +201,9 @@ def _complaint(setting: Setting, value: str) -> str:
         return f"argument must be between {kind.first} and {kind.last} inclusive"
     if isinstance(kind, Flag):
         return "argument must be 'yes' or 'no'"
-    assert isinstance(kind, Number | Choice) or not setting.is_runtime, "every runtime kind has its words"
+    assert isinstance(kind, Number | Choice | Text) or not setting.is_runtime, (
+        "every runtime kind has its words"
+    )
     return f"argument must be {kind.allowed}"
 
 

@@ -27,6 +27,7 @@ OTHER_VALUES = {
     "announce_port": "7200",
     "announce_peer_port": "7201",
     "protected_mode": "false",
+    "requirepass": "a b=c",
     "data_dir": "/var/lib/raftkv",
     "loop": "asyncio",
     "log_level": "debug",
@@ -246,6 +247,20 @@ def test_loopback_is_served(host: str) -> None:
     """Only this machine reaches it."""
     assert is_loopback(host)
     assert Config(bind=host).bind == host
+
+
+def test_other_addresses_are_served_with_a_password() -> None:
+    """redis protected-mode: a password is enough, and can't be taken away while it is needed."""
+    settings = RuntimeSettings(Config(bind="10.0.0.1", requirepass="secret"))
+    settings.set("requirepass", "other")
+    with pytest.raises(SettingRefused, match="can be reached from other machines"):
+        settings.set("requirepass", "")
+    assert settings.config.requirepass == "other"
+
+
+def test_a_password_is_not_in_what_is_logged_of_a_configuration() -> None:
+    """STYLE.md, Logs: never a client's data."""
+    assert "secret" not in repr(Config(requirepass="secret"))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.1", "::", "db1.example", "8.8.8.8"])

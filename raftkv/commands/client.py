@@ -1,19 +1,17 @@
-"""CLIENT: what clients tell of themselves and learn of each other.
+"""CLIENT: what clients tell of themselves and learn of each other; `client_control` has the rest.
 
 Knows no sockets: everything is read from the sessions and written to the asking one.
 """
 
 from __future__ import annotations
 
+from raftkv.commands.client_control import CLIENT_TYPES, SUBCOMMANDS
 from raftkv.commands.connection import is_plain, set_name
 from raftkv.commands.containers import container
 from raftkv.commands.session import Session
 from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec
 from raftkv.resp.integers import parse_integer
 from raftkv.resp.replies import OK, SYNTAX_ERROR, Error, Reply, Verbatim, printable
-
-#: Which of Redis's kinds of clients there are any of here (redis CLIENT LIST TYPE).
-_CLIENT_TYPES = {b"normal": True, b"master": False, b"replica": False, b"slave": False, b"pubsub": False}
 
 
 def on_id(session: Session, _args: list[bytes]) -> Reply:
@@ -52,7 +50,7 @@ def on_list(session: Session, args: list[bytes]) -> Reply:
     if not options:
         chosen = list(session.node.sessions())
     elif options[0].lower() == b"type" and len(options) == 2:
-        has_any = _CLIENT_TYPES.get(options[1].lower())
+        has_any = CLIENT_TYPES.get(options[1].lower())
         if has_any is None:
             return Error(f"ERR Unknown client type '{printable(options[1])}'")
         chosen = list(session.node.sessions()) if has_any else []
@@ -81,7 +79,7 @@ def describe(session: Session, now_ms: int) -> bytes:
         "name": session.name.decode(),
         "age": max(0, now_ms - session.created_ms) // 1000,
         "idle": max(0, now_ms - max(session.active_ms, session.created_ms)) // 1000,
-        "flags": "r" if session.is_readonly else "N",
+        "flags": _flags_of(session),
         "db": session.db,
         "sub": 0,
         "psub": 0,
@@ -106,6 +104,15 @@ def describe(session: Session, now_ms: int) -> bytes:
         "lib-ver": session.lib_ver.decode(),
     }
     return " ".join(f"{name}={value}" for name, value in fields.items()).encode()
+
+
+def _flags_of(session: Session) -> str:
+    flags = (
+        ("b", session.is_blocked),
+        ("r", session.is_readonly),
+        ("e", not session.is_evictable),
+    )
+    return "".join(flag for flag, is_set in flags if is_set) or "N"
 
 
 _FLAGS = frozenset({"noscript", "loading", "stale"})
@@ -210,6 +217,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
                 docs=_docs("Describes this connection.", "6.2.0"),
                 tips=("nondeterministic_output",),
             ),
+            *SUBCOMMANDS,
         ),
         acl_categories=_CATEGORIES,
     ),

@@ -5,8 +5,10 @@ Knows no sockets: handlers change the Session, and the client shell acts on it.
 
 from __future__ import annotations
 
+import hmac
+
 from raftkv.commands.databases import read_database
-from raftkv.commands.session import Session
+from raftkv.commands.session import ReplyMode, Session
 from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec
 from raftkv.resp.integers import parse_integer
 from raftkv.resp.replies import (
@@ -30,10 +32,15 @@ _NO_PASSWORD_SET = Error(
     "ERR AUTH <password> called without any password configured for the default user. "
     "Are you sure your configuration is correct?"
 )
+_HELLO_WITHOUT_PASSWORD = Error(
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
+    "<user> <pass> option can be used to authenticate the client and select the RESP protocol version at the "
+    "same time"
+)
 _BAD_CLIENT_NAME = Error("ERR Client names cannot contain spaces, newlines or special characters.")
 
 
-#: The only user there is; it has no password.
+#: The only user there is.
 _DEFAULT_USER = b"default"
 
 
@@ -72,13 +79,13 @@ def on_hello(session: Session, args: list[bytes]) -> Reply:
         if asked not in (2, 3):
             return _NO_SUCH_PROTOCOL
         protocol = asked
-    user = _DEFAULT_USER
     name: bytes | None = None
+    user_and_password: list[bytes] = []
     position = 2
     while position < len(args):
         option, values = args[position].lower(), args[position + 1 :]
         if option == b"auth" and len(values) >= 2:
-            user = values[0]
+            user_and_password = values[:2]
             position += 3
         elif option == b"setname" and values:
             name = values[0]
@@ -87,8 +94,10 @@ def on_hello(session: Session, args: list[bytes]) -> Reply:
             position += 2
         else:
             return Error(f"ERR Syntax error in HELLO option '{printable(args[position])}'")
-    if user != _DEFAULT_USER:
+    if user_and_password and not _authenticate(session, *user_and_password):
         return _WRONG_PASSWORD
+    if session.must_authenticate:
+        return _HELLO_WITHOUT_PASSWORD
     if name is not None:
         session.name = name
     session.protocol = protocol
@@ -107,13 +116,24 @@ def _greeting(session: Session) -> Reply:
     }
 
 
-def on_auth(_session: Session, args: list[bytes]) -> Reply:
-    """Refuse a password where none is set; the default user needs none (redis AUTH)."""
+def on_auth(session: Session, args: list[bytes]) -> Reply:
+    """Take the password; where none is set, the default user needs none (redis AUTH)."""
     if len(args) > 3:
         return SYNTAX_ERROR
-    if len(args) == 2:
+    if len(args) == 2 and not session.node.settings.config.requirepass:
         return _NO_PASSWORD_SET
-    return OK if args[1] == _DEFAULT_USER else _WRONG_PASSWORD
+    user = _DEFAULT_USER if len(args) == 2 else args[1]
+    return OK if _authenticate(session, user, args[-1]) else _WRONG_PASSWORD
+
+
+def _authenticate(session: Session, user: bytes, password: bytes) -> bool:
+    """Let the client in if the password is right; a wrong one takes nothing from who is in already."""
+    required = session.node.settings.config.requirepass.encode("utf-8", "surrogateescape")
+    # The time that it takes tells nothing of how much of a guess is right.
+    if user != _DEFAULT_USER or (required and not hmac.compare_digest(password, required)):
+        return False
+    session.is_authenticated = True
+    return True
 
 
 def on_select(session: Session, args: list[bytes]) -> Reply:
@@ -138,6 +158,11 @@ def on_reset(session: Session, _args: list[bytes]) -> Reply:
     session.name = b""
     session.is_readonly = False
     session.is_asking = False
+    session.is_authenticated = not session.node.settings.config.requirepass
+    session.is_evictable = True
+    if session.is_silent:
+        session.is_silent = False
+        session.reply_change = ReplyMode.ON
     return Simple("RESET")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from hashlib import blake2b
 from typing import Protocol
 
@@ -236,6 +237,18 @@ class NodeView(Protocol):
     def sessions(self) -> Iterable[Session]:
         """Every client's session, oldest first."""
 
+    def kill_client(self, client_id: int) -> None:
+        """Close another client's connection at once, whatever it is owed."""
+
+    def pause_clients(self, timeout_ms: int, *, is_of_all: bool) -> None:
+        """Let this node's clients wait with all their commands, or with writes alone."""
+
+    def unpause_clients(self) -> None:
+        """Let them go on."""
+
+    def unblock_client(self, client_id: int, *, with_error: bool) -> bool:
+        """Answer what another client awaits as if its time were over, or with an error; False: it doesn't."""
+
     def key_counts(self) -> Mapping[int, KeyCount]:
         """By database; those without keys may be left out."""
 
@@ -253,6 +266,15 @@ class NodeView(Protocol):
 
     def request_leadership(self) -> None:
         """Ask the leader, which is known and another node, to hand over to this one."""
+
+
+class ReplyMode(Enum):
+    """What CLIENT REPLY asks for."""
+
+    ON = "on"
+    OFF = "off"
+    #: The next command's reply is not sent.
+    SKIP = "skip"
 
 
 @dataclass(slots=True, eq=False)
@@ -278,12 +300,22 @@ class Session:
     name: bytes = b""
     lib_name: bytes = b""
     lib_ver: bytes = b""
+    #: It gave the password, or came when there was none. Shell: at its start.
+    is_authenticated: bool = True
     #: It came by the listener that behaves as one single Redis: 16 databases, no slots, no other nodes.
     is_standalone: bool = False
     #: Reads at a follower are welcome (redis READONLY).
     is_readonly: bool = False
     #: ASKING was said. No slot ever moves between groups yet, so nothing depends on it.
     is_asking: bool = False
+    #: It would not be closed for memory's sake (redis CLIENT NO-EVICT).
+    is_evictable: bool = True
+    #: No replies are sent (redis CLIENT REPLY OFF).
+    is_silent: bool = False
+    #: What CLIENT REPLY has just asked for; the shell does it and sets None.
+    reply_change: ReplyMode | None = None
+    #: Shell: it awaits something, as WAIT does, or is paused.
+    is_blocked: bool = False
     #: Close the connection once the replies so far have left (redis QUIT).
     is_closing: bool = False
     #: Shell: name of the last command, `client|list` for a sub-command.
@@ -295,3 +327,8 @@ class Session:
     #: Shell: unparsed request bytes, and reply bytes that have not left.
     input_bytes: int = 0
     output_bytes: int = 0
+
+    @property
+    def must_authenticate(self) -> bool:
+        """There is a password, and the client has not given it (redis authRequired)."""
+        return not self.is_authenticated and bool(self.node.settings.config.requirepass)

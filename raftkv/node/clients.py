@@ -1,7 +1,7 @@
 """The client listener and all of its connections.
 
-Knows nothing of what requests mean: a `Connection` carries them out. Held connections are looked at
-on every tick, so that none waits for ever.
+Knows nothing of what requests mean: each connection's `Executor` carries them out. Those that are held
+are looked at on every tick, so that none waits for ever.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from raftkv.commands.table import CommandTable
 from raftkv.config import Config, Member
 from raftkv.node.clock import Clock
 from raftkv.node.connection import Connection
+from raftkv.node.executor import Executor
 from raftkv.node.group import Group
+from raftkv.node.pauses import Pause
 from raftkv.resp.parser import Limits
 from raftkv.resp.replies import Error
 
@@ -84,11 +86,12 @@ class Clients:
             bulk_bytes_max=config.bulk_bytes_max,
             inline_bytes_max=config.inline_bytes_max,
         )
+        self.pause = Pause()
         self._members = {member.node_id: member for member in config.members}
         self._ids = itertools.count(1)
         self._connections: dict[int, Connection] = {}
         #: Connections that wait for something. A dict: their order is that of their waiting.
-        self._held: dict[int, Connection] = {}
+        self._held: dict[int, Executor] = {}
         self._listeners: list[asyncio.Server] = []
         self._is_closing = False
         #: While closing: the last connection has gone.
@@ -152,17 +155,21 @@ class Clients:
             self._emptied.set()
         self._held.pop(connection.client_id, None)
 
+    def find(self, client_id: int) -> Connection | None:
+        """The connection with that number, if there is one."""
+        return self._connections.get(client_id)
+
     def count_error(self, error: Error) -> None:
         """Note an error reply."""
         self.errors[error.prefix] += 1
 
-    def hold(self, connection: Connection) -> None:
-        """Look at a connection on every tick, until `release`."""
-        self._held[connection.client_id] = connection
+    def hold(self, executor: Executor) -> None:
+        """Look at a connection's requests on every tick, until `release`."""
+        self._held[executor.session.client_id] = executor
 
-    def release(self, connection: Connection) -> None:
+    def release(self, executor: Executor) -> None:
         """The connection waits for nothing any more."""
-        self._held.pop(connection.client_id, None)
+        self._held.pop(executor.session.client_id, None)
 
     # -- what connections ask ---------------------------------------------------------------
 
@@ -190,5 +197,7 @@ class Clients:
     def on_tick(self) -> None:
         """Let held connections see whether what they wait for has come."""
         now_ns = self.clock.now_ns()
-        for connection in list(self._held.values()):
-            connection.on_tick(now_ns)
+        if self.pause.end_ns:
+            self.pause.on_tick(now_ns)
+        for executor in list(self._held.values()):
+            executor.on_tick(now_ns)

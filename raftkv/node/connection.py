@@ -1,33 +1,21 @@
-"""One client's connection: bytes -> requests -> routes, replies in request order.
+"""One client's connection: its socket, its bytes in both directions, and how much of either may wait.
 
-Commands of one connection take effect in their order. A write goes to the group and the next
-command follows at once; a read behind such a write is placed behind it in the log. Whatever else
-must wait (for a leader, for the own writes, for a read index) holds the connection back: its
-further requests stay in the backlog.
-
-Knows no Raft: whether this node may serve is the group's to say.
+What the bytes ask for is carried out by its `Executor`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from raftkv.commands.session import Session
-from raftkv.commands.table import LOCAL, READ, WRITE, Awaited, CommandRefused, CommandSpec, Sliced
-from raftkv.keyspace import ReadsDueKey
 from raftkv.node import refusals
-from raftkv.node.holds import HeldRead, Hold
-from raftkv.node.pending import OwnBatches
-from raftkv.node.reply_stream import ReplyStream
-from raftkv.node.requests import RequestsAlike, cluster_refusal, common_command, first_slot_of, size_of
-from raftkv.raft import ProposalDropped
-from raftkv.resp.parser import ProtocolError, RequestParser
-from raftkv.resp.replies import NO_CLUSTER, Error, Reply, moved
+from raftkv.node.executor import Executor
+from raftkv.node.holds import Hold
+from raftkv.node.requests import size_of
+from raftkv.resp.guarded import GuardedParser
+from raftkv.resp.parser import RequestParser
 from raftkv.transport.sockets import end_address
 
 if TYPE_CHECKING:
@@ -38,8 +26,6 @@ log = logging.getLogger(__name__)
 #: Requests of one connection that wait or whose replies are owed; past it no more bytes are read (but for
 #: what comes between two looks).
 _REQUESTS_MAX: Final = 20_000
-#: Requests that are carried out before their replies leave; a pipeline of reads can make many bytes.
-_PIECE_COUNT: Final = 64
 #: Bytes that come in between two looks at how much waits.
 _LOOK_BYTES: Final = 64 << 10
 #: Reply bytes that the socket takes before the connection counts as slow.
@@ -47,37 +33,21 @@ _SLOW_BYTES: Final = 1 << 20
 
 
 class Connection(asyncio.Protocol):
-    """A RESP connection; also the `ReplySink` of its writes."""
+    """A RESP connection."""
 
     def __init__(self, clients: Clients, client_id: int, *, is_standalone: bool = False) -> None:
         self.client_id = client_id
-        #: What the leader must do is passed on then, and nobody is sent elsewhere.
-        self._is_standalone = is_standalone
         self.session = Session(client_id, clients.node, is_standalone=is_standalone)
+        self.session.is_authenticated = not clients.config.requirepass
+        self.executor = Executor(clients, self, self.session)
+        self.replies = self.executor.replies
         self._clients = clients
-        self._group = clients.group
-        self._resolve, self._known = clients.table.resolve, clients.table.known
-        self._now_ns, self._calls = clients.clock.now_ns, clients.calls
-        self._parser = RequestParser(limits=clients.parser_limits)
-        self.replies = ReplyStream(self.session, clients.count_error)
+        self._now_ns = clients.clock.now_ns
+        self._parser = self._make_parser()
         self._transport: asyncio.Transport | None = None
-        self._backlog: deque[list[bytes]] = deque()
-        #: What made the rest of the incoming bytes meaningless.
-        self._garbage: ProtocolError | None = None
-        #: Reads that run at the end of the group's turn; what came behind them waits in the backlog.
-        self._queued: RequestsAlike | None = None
-        self._hold: Hold | None = None
-        #: Counts holds, so that the end of an earlier one is told from that of the present one.
-        self._hold_number = 0
-        #: When the request at the head of the backlog began to wait; None: it doesn't.
-        self._waiting_since_ns: int | None = None
-        #: See `_process_first`.
-        self._is_confirmed = self._is_impatient = False
-        self._own_batches = OwnBatches()
-        self._awaited: Awaited | None = None
-        self._is_reading_paused = self._is_slow = False
+        self.is_reading_paused = self._is_slow = False
         #: The client has ended its side: it sends nothing more, but takes what it is owed.
-        self._has_ended = False
+        self.has_ended = False
         #: See `_look_at_input`.
         self._next_look_bytes = _LOOK_BYTES
         self._active_ns = self._now_ns()
@@ -100,12 +70,13 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._transport = None
-        self._backlog.clear()
+        self.executor.end()
         self._clients.remove(self)
 
     def data_received(self, data: bytes) -> None:
         now_ns = self._now_ns()  # after the bytes were read: see Group.has_lease
-        if self._garbage is not None or self.session.is_closing:
+        executor = self.executor
+        if executor.garbage is not None or self.session.is_closing:
             return
         self._active_ns = now_ns
         self.input_bytes += len(data)
@@ -113,417 +84,57 @@ class Connection(asyncio.Protocol):
         size_bytes = parser.buffered_bytes + len(data)
         parser.feed(data)
         requests = parser.drain()
-        self._garbage = parser.garbage
-        if self._hold is not None or self._queued is not None:
-            self._backlog.extend(requests)
-        elif self._garbage is not None or not self._carry_out_alike(requests, size_bytes):
-            self._backlog.extend(requests)
-            self._process(now_ns)
+        garbage = executor.garbage = parser.garbage
+        if executor.hold is not None or executor.queued is not None:
+            executor.backlog.extend(requests)
+        elif garbage is not None or not executor.carry_out_alike(requests, size_bytes):
+            executor.backlog.extend(requests)
+            executor.process(now_ns)
         if self.input_bytes > self._next_look_bytes:
             self._look_at_input()
 
+    def change_parser(self) -> None:
+        """Read on with the limits that fit the client, now that it has authenticated or forgone that."""
+        former, self._parser = self._parser, self._make_parser()
+        self._parser.take_over(former)
+        self.executor.backlog.extend(self._parser.drain())
+        self.executor.garbage = self._parser.garbage
+
+    def _make_parser(self) -> RequestParser:
+        kind = GuardedParser if self.executor.is_locked else RequestParser
+        return kind(limits=self._clients.parser_limits)
+
     def eof_received(self) -> bool:
         """Keep the connection until its last reply has left, if there is one to come."""
-        self._has_ended = True
-        return self._hold is not None or self._queued is not None or self.replies.pending > 0
+        self.has_ended = True
+        return not self.executor.is_idle or self.replies.pending > 0
 
     def pause_writing(self) -> None:
         self._is_slow = True
-        self._throttle()
+        self.throttle()
 
     def resume_writing(self) -> None:
         self._is_slow = False
-        self._throttle()
+        self.throttle()
 
     def close(self) -> None:
         """Close once what is written so far has left."""
         if self._transport is not None:
             self._transport.close()
 
+    def kill(self) -> None:
+        """Close at once, and carry out nothing more."""
+        self.session.is_closing = True
+        self.abort()
+
     def abort(self) -> None:
         """Close at once, whatever has not left."""
         if self._transport is not None:
             self._transport.abort()
 
-    # -- ReplySink --------------------------------------------------------------------------
+    # -- flow -------------------------------------------------------------------------------
 
-    def settle(self, first_slot: int, replies: Sequence[Reply]) -> None:
-        """Take replies and send all that is next in order."""
-        if self._transport is None:
-            return
-        self.replies.settle(first_slot, replies)
-        if self._hold is Hold.OWN_REPLIES and not self.replies.pending:
-            self._resume(self._hold_number)
-        else:
-            self._send()
-        if self._is_reading_paused:
-            self._throttle()
-
-    def settle_read(self, slot: int, reply: Reply | Sliced) -> None:
-        """Take a read's reply, or begin to make it."""
-        if isinstance(reply, Sliced):
-            self._group.run_sliced(reply, partial(self.settle_read, slot))
-        else:
-            self.settle(slot, [reply])
-
-    def refuse(self, first_slot: int, commands: list[list[bytes]]) -> None:
-        """Answer commands that were not done and never will be."""
-        self.settle(first_slot, [self._refusal_of(args) for args in commands])
-
-    def lose_track(self, first_slot: int, count: int) -> None:
-        """Answer commands whose outcome nobody knows."""
-        self.settle(first_slot, [refusals.UNKNOWN] * count)
-
-    def _refusal_of(self, args: list[bytes]) -> Error:
-        """The definite error that fits now: where to go, or why not."""
-        leader = self._clients.other_leader()
-        if leader is not None and not self._is_standalone:
-            return moved(first_slot_of(self._resolve(args), args), leader.host, leader.port)
-        return refusals.NO_LEADER if leader is None and not self._group.is_leader else refusals.NOT_TAKEN
-
-    def _takes_writes(self) -> bool:
-        """Whether writes can go to the log from here, or be passed on."""
-        group = self._group
-        return group.is_serving or (self._is_standalone and self._clients.other_leader() is not None)
-
-    def _refusal_before(self, spec: CommandSpec, args: list[bytes]) -> Error | None:
-        """What a node of a Redis Cluster refuses before it looks any further."""
-        return None if spec.has_one_key or self._is_standalone else cluster_refusal(spec, args)
-
-    # -- carrying out -----------------------------------------------------------------------
-
-    def _process(self, now_ns: int) -> None:
-        """Carry out the backlog, up to the first request that has to wait."""
-        self._process_piece(now_ns)
-        while self._backlog and self._hold is None and not self.session.is_closing:
-            self._process_piece(now_ns)
-
-    def _carry_out_alike(self, requests: list[list[bytes]], size_bytes: int) -> bool:
-        """Carry out what just came if it is one command over and over, with one key each; False: it isn't.
-
-        Most chunks are that. `size_bytes` is the most that they can take up.
-        """
-        if not requests or self._backlog or len(requests) > _PIECE_COUNT:
-            return False
-        if (spec := common_command(requests, self._known)) is None:
-            return False
-        if spec.route is WRITE and self._takes_writes():
-            self._submit(requests, size_bytes)
-            self._calls[spec.name] += len(requests)
-        elif spec.route is READ and not self.replies.pending:
-            self._queued = RequestsAlike(spec, requests)
-            self._group.queue_reads(self, may_follow=self._is_standalone or self.session.is_readonly)
-        else:
-            return False
-        self.session.last_command = spec.name
-        return True
-
-    def run_queued_reads(self, now_ns: int, clock_ms: int) -> None:
-        """Answer the reads that were queued, then go on with what came behind them; see `QueuedReader`."""
-        queued, self._queued = self._queued, None
-        assert queued is not None, "only who queued reads is called"
-        if self._transport is None:
-            return
-        replies = None
-        if clock_ms:
-            machine, db = self._group.machine, self.session.db
-            replies = machine.read_alike(queued.spec, queued.requests, db=db, clock_ms=clock_ms)
-        if replies is None:
-            self._backlog.extendleft(reversed(queued.requests))
-        else:
-            self._calls[queued.spec.name] += len(queued.requests)
-            self.replies.answer_all(replies)
-        if self._backlog or self._garbage is not None:
-            self._process(now_ns)
-            self._throttle()
-        else:
-            self._send()
-
-    def _process_piece(self, now_ns: int) -> None:
-        """Carry out the first requests of the backlog, and send their replies as far as they are known.
-
-        Writes in a row, the bulk of a busy connection's requests, go to the group in one piece.
-        """
-        backlog = self._backlog
-        session = self.session
-        resolve = self._resolve
-        takes_writes = self._takes_writes()
-        clock_ms = 0  # taken for the first read of those that may be answered at once
-        alike: CommandSpec | None = None  # requests in a row are counted together: so many waited before them
-        before_count = 0
-        writes: list[list[bytes]] = []
-        left_count = max(0, len(backlog) - _PIECE_COUNT)
-        while len(backlog) > left_count and self._hold is None and not session.is_closing:
-            args = backlog.popleft()
-            try:
-                spec = resolve(args)
-            except CommandRefused as refused:
-                self._submit(writes, size_of(writes))
-                writes = []
-                self._answer(refused.reply)
-                before_count -= 1
-                continue
-            if spec is not alike:
-                if alike is not None:
-                    self._calls[alike.name] += before_count - len(backlog) - 1
-                alike, before_count = spec, len(backlog) + 1
-            if spec.route is WRITE and takes_writes and self._refusal_before(spec, args) is None:
-                writes.append(args)
-                clock_ms = 0  # a read behind it goes another way
-                continue
-            if writes:
-                self._submit(writes, size_of(writes))
-                writes = []
-            if spec.route is READ:
-                clock_ms = clock_ms or self._clock_if_readable(now_ns)
-                if clock_ms and self._refusal_before(spec, args) is None:
-                    self._read_now(spec, args, clock_ms)
-                    continue
-            self._carry_out(spec, args, now_ns)
-        self._submit(writes, size_of(writes))
-        if alike is not None:
-            self._calls[alike.name] += before_count - len(backlog)
-            session.last_command = alike.name
-        if self._garbage is not None:
-            self._refuse_garbage()
-        self._send()
-
-    def _process_first(self, count: int, *, is_confirmed: bool, is_impatient: bool) -> None:
-        """Carry out the first `count` requests of the backlog under a condition that holds for them alone.
-
-        `is_confirmed`: the state as applied now is recent enough for reads; `is_impatient`: what
-        would have to wait is refused instead.
-        """
-        now_ns = self._now_ns()
-        self._is_confirmed, self._is_impatient = is_confirmed, is_impatient
-        while count and self._backlog and self._hold is None and not self.session.is_closing:
-            args = self._backlog.popleft()
-            count -= 1
-            try:
-                spec = self._resolve(args)
-            except CommandRefused as refused:
-                self._answer(refused.reply)
-                continue
-            self._carry_out(spec, args, now_ns)
-            self._calls[spec.name] += self._hold is None
-        self._is_confirmed = self._is_impatient = False
-        if self._hold is None:
-            self._process(now_ns)
-        else:
-            self._send()
-        self._throttle()
-
-    def _carry_out(self, spec: CommandSpec, args: list[bytes], now_ns: int) -> None:
-        if spec.route is LOCAL:
-            self._carry_out_local(spec, args)
-        elif (refusal := self._refusal_before(spec, args)) is not None:
-            self._answer(refusal)
-        elif spec.route is READ:
-            self._carry_out_read(spec, args, now_ns)
-        elif self._takes_writes():
-            self._submit([args], size_of([args]))
-        else:
-            self._redirect(args)
-
-    def _carry_out_read(self, spec: CommandSpec, args: list[bytes], now_ns: int) -> None:
-        """Read at once under the lease, at its place behind own writes, or after a read index."""
-        group = self._group
-        may_follow = self.session.is_readonly or self._is_standalone or spec.keys.first == 0
-        if not (group.is_leader or may_follow):
-            self._redirect(args)
-            return
-        has_lease = group.has_lease(now_ns)
-        behind = self._own_batches.newest_unsettled()
-        if behind is not None:
-            if has_lease:
-                slot = self.replies.reserve(1)
-                group.place_read(self, slot, behind=behind, spec=spec, args=args, db=self.session.db)
-            else:
-                self._wait(Hold.OWN_REPLIES, args)
-        elif self._is_confirmed or (has_lease and group.is_caught_up):
-            self._read_now(spec, args, group.log_clock.now_ms())
-        elif self._is_impatient:
-            self._answer(refusals.NOT_CONFIRMED)
-        elif has_lease:
-            group.reads.join_at(group.commit_index, self._reader(args))
-        else:
-            group.join_reads(self._reader(args))
-
-    def _clock_if_readable(self, now_ns: int) -> int:
-        """The log clock's time if the state as it is may be read on behalf of this connection, else 0."""
-        return self._group.clock_if_readable(now_ns) if self._own_batches.newest_unsettled() is None else 0
-
-    def _read_now(self, spec: CommandSpec, args: list[bytes], clock_ms: int) -> None:
-        try:
-            reply = self._group.machine.read(spec, args, db=self.session.db, clock_ms=clock_ms)
-        except ReadsDueKey:
-            if self._is_impatient:
-                self._answer(refusals.EXPIRY_UNSETTLED)
-            else:
-                self._group.on_next_entry(self._wait(Hold.LOG_TIME, args))
-            return
-        self._answer_or_wait(args, reply)
-
-    def _carry_out_local(self, spec: CommandSpec, args: list[bytes]) -> None:
-        """Run a LOCAL command, once all before it have taken effect and their replies are encoded."""
-        if self.replies.pending:
-            self._wait(Hold.OWN_REPLIES, args)
-            return
-        if self._is_standalone and spec.is_of_cluster:
-            self._answer(NO_CLUSTER)
-            return
-        self.session.last_write_index = self._own_batches.settled_index()
-        self.session.last_command = spec.name
-        self.replies.encode_answers()  # HELLO changes the protocol for what comes after it
-        try:
-            outcome = spec.handler(self.session, args)
-        except Exception:  # a defect, but this connection's alone
-            log.exception("command %s failed", spec.name.decode())
-            outcome = Error(f"ERR internal error in '{spec.name.decode()}'")
-        self._answer_or_wait(args, outcome)
-
-    def _answer_or_wait(self, args: list[bytes], outcome: Reply | Sliced | Awaited) -> None:
-        """Answer now, or hold the connection until the answer is there."""
-        if outcome is None or type(outcome) is bytes:  # what most reads give
-            self._answer(outcome)
-        elif isinstance(outcome, Sliced):
-            self._wait(Hold.SLICES, args)
-            self._group.run_sliced(outcome, partial(self._answer_held, self._hold_number))
-        elif isinstance(outcome, Awaited):
-            reply = outcome.look()
-            if reply is not None:
-                self._answer(reply)
-            else:
-                self._wait(Hold.AWAITED, args)
-                self._awaited = outcome
-        else:
-            self._answer(outcome)
-
-    def _answer_held(self, hold_number: int, reply: Reply) -> None:
-        """Answer the request that is held, and end its hold."""
-        if self._is_held(hold_number):
-            self._calls[self._resolve(self._backlog.popleft()).name] += 1
-            self._answer(reply)
-            self._resume(hold_number)
-
-    def _look_at_awaited(self, waited_ms: int) -> None:
-        awaited = self._awaited
-        assert awaited is not None, "a connection that awaits knows what"
-        reply = awaited.look()
-        if reply is None and (self._has_ended or 0 < awaited.timeout_ms <= waited_ms):
-            reply = awaited.at_last()
-        if reply is not None:
-            self._awaited = None
-            self._answer_held(self._hold_number, reply)
-
-    def _redirect(self, args: list[bytes]) -> None:
-        """Send the client to the leader, or wait until there is one."""
-        is_elsewhere = not self._is_standalone and self._clients.other_leader() is not None
-        if self._is_impatient or is_elsewhere:
-            self._answer(self._refusal_of(args))
-        else:
-            self._wait(Hold.LEADER, args)
-
-    def _submit(self, writes: list[list[bytes]], size_bytes: int) -> None:
-        """Hand write commands to the group, in as few pieces as the size of an entry allows.
-
-        `size_bytes` is their size, or somewhat more.
-        """
-        if not writes:
-            return
-        self._waiting_since_ns = None
-        config = self._clients.config
-        if size_bytes > config.batch_bytes_max:
-            if len(writes) > 1:
-                for args in writes:
-                    self._submit([args], size_of([args]))
-                return
-            size_bytes = size_of(writes)
-            if size_bytes > config.command_bytes_max:
-                self._answer(refusals.TOO_LARGE)
-                return
-        slot = self.replies.reserve(len(writes))
-        try:
-            batch = self._group.submit(self, slot, db=self.session.db, commands=writes, size_bytes=size_bytes)
-        except ProposalDropped:
-            self.refuse(slot, writes)
-            return
-        self._own_batches.add(batch)
-
-    # -- waiting ----------------------------------------------------------------------------
-
-    def _wait(self, hold: Hold, args: list[bytes]) -> Callable[[], None]:
-        """Put a request back and hold it; what is given ends this hold."""
-        if self._waiting_since_ns is None:
-            self._waiting_since_ns = self._now_ns()
-        self._backlog.appendleft(args)
-        self._hold = hold
-        self._hold_number += 1
-        self._clients.hold(self)
-        return partial(self._resume, self._hold_number)
-
-    def _is_held(self, hold_number: int) -> bool:
-        return self._hold is not None and self._hold_number == hold_number and self._transport is not None
-
-    def _release(self) -> None:
-        self._hold = None
-        self._clients.release(self)
-
-    def _resume(self, hold_number: int) -> None:
-        """Go on, unless that hold has ended in another way."""
-        if self._is_held(hold_number):
-            self._release()
-            self._process(self._now_ns())
-            self._throttle()
-
-    def _reader(self, args: list[bytes]) -> HeldRead:
-        self._wait(Hold.READ, args)
-        return HeldRead(self, self._hold_number, len(self._backlog))
-
-    def on_read_confirmed(self, hold_number: int, count: int) -> None:
-        """The first `count` requests of the backlog may read the state as it is."""
-        if self._is_held(hold_number):
-            self._release()
-            self._process_first(count, is_confirmed=True, is_impatient=False)
-
-    def on_read_refused(self, hold_number: int) -> None:
-        """Nobody confirmed the reads: wait until there is a leader who may."""
-        if self._is_held(hold_number):
-            self._hold = Hold.LEADER
-
-    def on_tick(self, now_ns: int) -> None:
-        """Look whether what a held connection waits for has come, or won't in time."""
-        assert self._waiting_since_ns is not None, "a held connection knows since when it waits"
-        waited_ms = (now_ns - self._waiting_since_ns) // 1_000_000
-        config = self._clients.config
-        is_unsure = self._hold in (Hold.LEADER, Hold.READ, Hold.LOG_TIME)
-        if is_unsure and waited_ms > config.request_timeout_ms:
-            self._give_up()
-        elif self._hold is Hold.LEADER:
-            if self._group.is_serving or self._clients.other_leader() is not None:
-                self._resume(self._hold_number)
-            elif waited_ms > config.leader_wait_ms:
-                self._give_up()
-        elif self._hold is Hold.AWAITED:
-            self._look_at_awaited(waited_ms)
-
-    def _give_up(self) -> None:
-        """Refuse all that waits, as far as it has to wait."""
-        hold = self._hold
-        self._release()
-        if hold is Hold.LOG_TIME:
-            self._backlog.popleft()
-            self._answer(refusals.EXPIRY_UNSETTLED)
-        self._process_first(len(self._backlog), is_confirmed=False, is_impatient=True)
-
-    # -- replies and flow -------------------------------------------------------------------
-
-    def _answer(self, reply: Reply) -> None:
-        """Give the next request in order its reply."""
-        self._waiting_since_ns = None
-        self.replies.answer(reply)
-
-    def _send(self) -> None:
+    def send(self) -> None:
         """Write all replies that are next in order."""
         transport = self._transport
         if transport is None:
@@ -535,22 +146,13 @@ class Connection(asyncio.Protocol):
                 and transport.get_write_buffer_size() > self._clients.config.output_buffer_bytes_max
             ):
                 self._cut_off("reads too slowly")
-        if self.session.is_closing or self._has_ended:
+        if self.session.is_closing or self.has_ended:
             self._maybe_close(transport)
 
     def _maybe_close(self, transport: asyncio.Transport) -> None:
         """Close if no reply is to come."""
-        is_idle = self._hold is None and self._queued is None and not self._backlog
-        if (is_idle or self.session.is_closing) and not self.replies.pending:
+        if (self.executor.is_idle or self.session.is_closing) and not self.replies.pending:
             transport.close()
-
-    def _refuse_garbage(self) -> None:
-        """Answer what no client may send, after the requests before it, and close (setProtocolError)."""
-        if self._hold is None and not self._backlog:
-            if not self.session.is_closing:
-                self._answer(Error(str(self._garbage)))
-            self._garbage = None
-            self.session.is_closing = True
 
     def _look_at_input(self) -> None:
         """Read no further, or cut the client off, if too much waits (redis client-query-buffer-limit).
@@ -560,10 +162,10 @@ class Connection(asyncio.Protocol):
         self._next_look_bytes = self.input_bytes + _LOOK_BYTES
         if self._waiting_bytes() > self._clients.config.query_buffer_bytes_max:
             self._cut_off("has too many requests waiting")
-        self._throttle()
+        self.throttle()
 
     def _waiting_bytes(self) -> int:
-        return self._parser.buffered_bytes + size_of(self._backlog)
+        return self._parser.buffered_bytes + size_of(self.executor.backlog)
 
     def _cut_off(self, reason: str) -> None:
         """Close at once: nothing more is read, carried out or sent."""
@@ -575,6 +177,7 @@ class Connection(asyncio.Protocol):
         """The session, with the fields that only change when somebody looks."""
         session, clock, transport = self.session, self._clients.clock, self._transport
         session.active_ms = clock.wall_ms() - (clock.now_ns() - self._active_ns) // 1_000_000
+        session.is_blocked = self.executor.hold in (Hold.AWAITED, Hold.PAUSE)
         session.input_bytes = self._waiting_bytes()
         session.output_bytes = self.replies.buffered_bytes
         if transport is not None:
@@ -583,17 +186,15 @@ class Connection(asyncio.Protocol):
             session.file_descriptor = -1 if socket is None else socket.fileno()
         return session
 
-    def _throttle(self) -> None:
+    def throttle(self) -> None:
         """Read no further bytes while too much waits here or the client does not take its replies."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        waiting = len(self._backlog) + self.replies.pending
-        is_full = self._is_slow or waiting > (
-            _REQUESTS_MAX // 2 if self._is_reading_paused else _REQUESTS_MAX
-        )
-        if is_full is not self._is_reading_paused:
-            self._is_reading_paused = is_full
+        waiting = len(self.executor.backlog) + self.replies.pending
+        is_full = self._is_slow or waiting > (_REQUESTS_MAX // 2 if self.is_reading_paused else _REQUESTS_MAX)
+        if is_full is not self.is_reading_paused:
+            self.is_reading_paused = is_full
             if is_full:
                 transport.pause_reading()
             else:

@@ -1,4 +1,4 @@
-"""What holds a connection back. Knows nothing of how it ends: see `connection`."""
+"""What holds a connection back. Knows nothing of how it ends: see `executor`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from raftkv.node.connection import Connection
+    from raftkv.node.executor import Executor
 
 
 class Hold(Enum):
@@ -23,21 +23,23 @@ class Hold(Enum):
     LOG_TIME = "log time"
     #: A long read, done in slices.
     SLICES = "slices"
+    #: The end of CLIENT PAUSE.
+    PAUSE = "pause"
     #: What a LOCAL command asked to be awaited, as WAIT its replicas.
     AWAITED = "awaited"
 
 
 @dataclass(slots=True)
 class HeldRead:
-    """The `Reader` of one hold of one connection."""
+    """The `Reader` of one hold of one executor."""
 
-    connection: Connection
+    executor: Executor
     hold_number: int
     #: So many requests at the head of the backlog had come when it joined.
     count: int
 
     def on_read_confirmed(self) -> None:
-        self.connection.on_read_confirmed(self.hold_number, self.count)
+        self.executor.on_read_confirmed(self.hold_number, self.count)
 
     def on_read_refused(self) -> None:
-        self.connection.on_read_refused(self.hold_number)
+        self.executor.on_read_refused(self.hold_number)

@@ -14,5 +14,7 @@ NO_LEADER: Final = cluster_down("no leader is known, nothing was done")
 NOT_CONFIRMED: Final = cluster_down("no majority confirmed in time that this node may answer reads")
 EXPIRY_UNSETTLED: Final = try_again("whether the key has expired could not be settled in time")
 TOO_LARGE: Final = Error("ERR command is larger than command-bytes-max, nothing was done")
+UNBLOCKED: Final = Error("UNBLOCKED client unblocked via CLIENT UNBLOCK")
+NOT_AUTHENTICATED: Final = Error("NOAUTH Authentication required.")
 #: For a client whose protocol is not known yet.
 TOO_MANY_CLIENTS: Final = encode(Error("ERR max number of clients reached"), 2)

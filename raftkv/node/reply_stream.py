@@ -8,16 +8,20 @@ Invariant: `_answers` are the replies of the newest requests, next in order behi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
-from raftkv.commands.session import Session
+from raftkv.commands.session import ReplyMode, Session
 from raftkv.resp.pipeline import ReplyPipeline
 from raftkv.resp.replies import Error, Reply, encode_many
+
+#: No connection gets that far.
+_NEVER: Final = 1 << 62
 
 
 class ReplyStream:
     """The replies of one connection."""
 
-    __slots__ = ("_answers", "_count_error", "_pipeline", "_session", "output_bytes")
+    __slots__ = ("_answers", "_count_error", "_pipeline", "_session", "_silent", "output_bytes")
 
     def __init__(self, session: Session, count_error: Callable[[Error], None]) -> None:
         """`session` says which protocol the client speaks; `count_error` is told of error replies."""
@@ -26,6 +30,8 @@ class ReplyStream:
         self._pipeline = ReplyPipeline()
         #: Not yet encoded.
         self._answers: list[Reply] = []
+        #: Slots whose replies are not sent; a few of the newest, or all that come.
+        self._silent: range | None = None
         #: Bytes taken so far.
         self.output_bytes = 0
 
@@ -54,7 +60,17 @@ class ReplyStream:
 
     def settle(self, first_slot: int, replies: Sequence[Reply]) -> None:
         """Keep the promise for the slots from `first_slot` on."""
-        self._pipeline.fill_run(first_slot, encode_many(replies, self._session.protocol, self._count_error))
+        datas = encode_many(replies, self._session.protocol, self._count_error)
+        if self._silent is not None:
+            silent = self._silent
+            datas = [b"" if first_slot + place in silent else data for place, data in enumerate(datas)]
+        self._pipeline.fill_run(first_slot, datas)
+
+    def change_mode(self, mode: ReplyMode) -> None:
+        """Do what the request of the next slot asked for (redis CLIENT REPLY); all before it are settled."""
+        own = self._pipeline.next_slot
+        ends = {ReplyMode.ON: own, ReplyMode.SKIP: own + 2, ReplyMode.OFF: _NEVER}
+        self._silent = range(own, ends[mode]) or None
 
     def encode_answers(self) -> None:
         """Encode what was answered, in the protocol of this moment: HELLO changes it for what follows."""

@@ -221,6 +221,27 @@ class View:
         """Every client's session, oldest first."""
         return self.clients.sessions() if self.clients is not None else ()
 
+    def kill_client(self, client_id: int) -> None:
+        """Close another client's connection at once, whatever it is owed."""
+        connection = None if self.clients is None else self.clients.find(client_id)
+        if connection is not None:
+            connection.kill()
+
+    def pause_clients(self, timeout_ms: int, *, is_of_all: bool) -> None:
+        """Let this node's clients wait with all their commands, or with writes alone."""
+        assert self.clients is not None, "a client asks"
+        self.clients.pause.begin(self._clock.now_ns() + timeout_ms * 1_000_000, is_of_all=is_of_all)
+
+    def unpause_clients(self) -> None:
+        """Let them go on."""
+        assert self.clients is not None, "a client asks"
+        self.clients.pause.end()
+
+    def unblock_client(self, client_id: int, *, with_error: bool) -> bool:
+        """Answer what another client awaits as if its time were over, or with an error; False: it doesn't."""
+        connection = None if self.clients is None else self.clients.find(client_id)
+        return connection is not None and connection.executor.unblock(with_error=with_error)
+
     def key_counts(self) -> Mapping[int, KeyCount]:
         """Number of keys of each database."""
         counts = self._group.machine.keyspace.counts_by_db()

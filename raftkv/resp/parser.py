@@ -147,6 +147,15 @@ class RequestParser:
         requests, self._requests = self._requests, []
         return requests
 
+    def take_over(self, other: RequestParser) -> None:
+        """Go on where another parser stands, whose requests were drained; it is used no more."""
+        self._args, self._args_bytes, self._args_missing = (
+            other._args,
+            other._args_bytes,
+            other._args_missing,
+        )
+        self.feed(b"".join(other._pieces))
+
     # -- hiredis ----------------------------------------------------------------------------
 
     def _read_fast(self, data: bytes) -> bool:

@@ -35,6 +35,11 @@ class ReplyPipeline:
         return self._reserved - self._open
 
     @property
+    def next_slot(self) -> int:
+        """The slot that is reserved next."""
+        return self._reserved
+
+    @property
     def buffered_bytes(self) -> int:
         """Bytes of all replies that were not taken, counted afresh at each call."""
         waiting = sum(len(data) for run in self._waiting.values() for data in run)

@@ -124,6 +124,8 @@ class FakeNode:
     resets: int = 0
     rewrites: int = 0
     purges: int = 0
+    #: What was done to other clients: what, and its number.
+    control: list[tuple[str, int]] = field(default_factory=list)
     #: Why CONFIG REWRITE can't be done.
     rewrite_refusal: str = ""
 
@@ -166,6 +168,19 @@ class FakeNode:
 
     def sessions(self) -> Iterable[Session]:
         return iter(self.open_sessions)
+
+    def kill_client(self, client_id: int) -> None:
+        self.control.append(("kill", client_id))
+
+    def pause_clients(self, timeout_ms: int, *, is_of_all: bool) -> None:
+        self.control.append(("pause all" if is_of_all else "pause writes", timeout_ms))
+
+    def unpause_clients(self) -> None:
+        self.control.append(("unpause", 0))
+
+    def unblock_client(self, client_id: int, *, with_error: bool) -> bool:
+        self.control.append(("fail" if with_error else "time out", client_id))
+        return client_id == 7
 
     def key_counts(self) -> Mapping[int, KeyCount]:
         keys = sum(map(len, self.keys_by_slot.values()))

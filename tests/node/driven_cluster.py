@@ -297,9 +297,9 @@ class Client:
         return not (
             connection.replies.pending
             or connection.replies.buffered_bytes
-            or connection._backlog
+            or connection.executor.backlog
             or connection.replies._answers
-            or connection._hold
+            or connection.executor.hold
         )
 
 

@@ -107,14 +107,14 @@ def test_the_end_of_an_earlier_wait_does_not_end_a_later_one() -> None:
     cluster.cut.add((2, 1))
     client = cluster[2].connect()
     client.send("READONLY", "GET a")
-    first_number = client.connection._hold_number
+    first_number = client.connection.executor._hold_number
     cluster.run(150)
     assert client.replies()[1:] != []
     client.send("MGET a")
     cluster.settle()
-    client.connection.on_read_confirmed(first_number, 1)
+    client.connection.executor.on_read_confirmed(first_number, 1)
     assert client.take() == b""
-    client.connection.on_read_confirmed(client.connection._hold_number, 1)
+    client.connection.executor.on_read_confirmed(client.connection.executor._hold_number, 1)
     assert client.take() == b"*1\r\n$-1\r\n"
 
 
