@@ -70,6 +70,7 @@ def _key(kind: Kind, help_text: str, *, redis: str = "", is_runtime: bool = Fals
 
 
 _MILLISECONDS = Integer(1, 10 * _MINUTE_MS)
+_SECONDS = Integer(0, (1 << 31) - 1)
 _ANY_PORT = Integer(0, 65535)
 _ANY_SIZE = Size(1 << 10, _TB)
 
@@ -194,6 +195,19 @@ class Config:
     clients_max: int = field(
         default=10_000,
         metadata=_key(Integer(1, 1_000_000), "client connections", redis="maxclients", is_runtime=True),
+    )
+    #: Seconds without a request, after which a client is closed; 0: never. Who waits for a reply isn't idle.
+    idle_timeout_s: int = field(
+        default=0,
+        metadata=_key(_SECONDS, "time after which idle clients are closed", redis="timeout", is_runtime=True),
+    )
+    #: Seconds of silence after which a client's system is asked whether it is still there, and a third of it
+    #: between the three times that it is asked; 0: never. Holds for new connections.
+    tcp_keepalive_s: int = field(
+        default=300,
+        metadata=_key(
+            _SECONDS, "silence after which TCP probes a client", redis="tcp-keepalive", is_runtime=True
+        ),
     )
     #: Bytes received but not yet run, per connection.
     query_buffer_bytes_max: int = field(

@@ -32,7 +32,6 @@ _FIXED: Mapping[str, str] = {
     "replica-read-only": "yes",
     "save": "",
     "slave-read-only": "yes",
-    "timeout": "0",
 }
 
 _BY_NAME: Mapping[str, Setting] = {setting.redis_name: setting for setting in SETTINGS}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from raftkv.commands.session import ReplyMode, Session
 from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, Handler
 from raftkv.resp.integers import parse_integer
-from raftkv.resp.replies import NOT_AN_INTEGER, OK, SYNTAX_ERROR, Error, Reply, printable
+from raftkv.resp.replies import NOT_AN_INTEGER, OK, SYNTAX_ERROR, Error, Reply, ReplySet, printable
 
 #: Which of Redis's kinds of clients there are any of here (redis getClientTypeByName).
 CLIENT_TYPES = {b"normal": True, b"master": False, b"replica": False, b"slave": False, b"pubsub": False}
@@ -167,7 +167,7 @@ def on_no_evict(session: Session, args: list[bytes]) -> Reply:
 
 def on_trackinginfo(_session: Session, _args: list[bytes]) -> Reply:
     """Answer that nothing is tracked for this connection."""
-    return {b"flags": [b"off"], b"redirect": -1, b"prefixes": []}
+    return {b"flags": ReplySet([b"off"]), b"redirect": -1, b"prefixes": []}
 
 
 def on_getredir(_session: Session, _args: list[bytes]) -> Reply:

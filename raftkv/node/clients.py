@@ -30,6 +30,9 @@ from raftkv.resp.replies import Error
 _BACKLOG: Final = 1024
 #: Seconds that clients get to take their last replies when the node stops.
 _PATIENCE_SECONDS: Final = 1.0
+_NS_PER_S: Final = 1_000_000_000
+#: Between two looks for idle clients.
+_IDLE_LOOK_NS: Final = _NS_PER_S
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
@@ -87,6 +90,7 @@ class Clients:
             inline_bytes_max=config.inline_bytes_max,
         )
         self.pause = Pause()
+        self._next_idle_look_ns = 0
         self._members = {member.node_id: member for member in config.members}
         self._ids = itertools.count(1)
         self._connections: dict[int, Connection] = {}
@@ -199,5 +203,10 @@ class Clients:
         now_ns = self.clock.now_ns()
         if self.pause.end_ns:
             self.pause.on_tick(now_ns)
+        if self.config.idle_timeout_s and now_ns >= self._next_idle_look_ns:
+            self._next_idle_look_ns = now_ns + _IDLE_LOOK_NS
+            since_ns = now_ns - self.config.idle_timeout_s * _NS_PER_S
+            for connection in list(self._connections.values()):
+                connection.close_if_idle(since_ns=since_ns)
         for executor in list(self._held.values()):
             executor.on_tick(now_ns)

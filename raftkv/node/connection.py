@@ -16,7 +16,7 @@ from raftkv.node.holds import Hold
 from raftkv.node.requests import size_of
 from raftkv.resp.guarded import GuardedParser
 from raftkv.resp.parser import RequestParser
-from raftkv.transport.sockets import end_address
+from raftkv.transport.sockets import end_address, probe_when_silent
 
 if TYPE_CHECKING:
     from raftkv.node.clients import Clients
@@ -62,6 +62,8 @@ class Connection(asyncio.Protocol):
         self.session.address = end_address(transport, "peername")
         self.session.local_address = end_address(transport, "sockname")
         self.session.created_ms = self._clients.clock.wall_ms()
+        if self._clients.config.tcp_keepalive_s:
+            probe_when_silent(transport, after_s=self._clients.config.tcp_keepalive_s)
         if not self._clients.add(self):
             self._transport.write(refusals.TOO_MANY_CLIENTS)
             self._transport.close()
@@ -121,6 +123,15 @@ class Connection(asyncio.Protocol):
         """Close once what is written so far has left."""
         if self._transport is not None:
             self._transport.close()
+
+    def close_if_idle(self, *, since_ns: int) -> None:
+        """Close if nothing came since then and nothing is owed (redis clientsCronHandleTimeout)."""
+        transport = self._transport
+        if transport is None or self._active_ns >= since_ns:
+            return
+        if self.executor.is_idle and not self.replies.pending and not transport.get_write_buffer_size():
+            log.debug("client %s has been idle for long, closed", self.session.address)
+            self.kill()
 
     def kill(self) -> None:
         """Close at once, and carry out nothing more."""

@@ -282,6 +282,9 @@ class Executor:
             except CommandRefused as refused:
                 self._answer(refused.reply)
                 continue
+            if self._must_pause(spec):
+                self._wait(Hold.PAUSE, args)
+                break
             self._carry_out(spec, args, now_ns)
             self._calls[spec.name] += self.hold is None
         self._is_confirmed = self._is_impatient = False

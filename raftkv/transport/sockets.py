@@ -1,4 +1,4 @@
-"""Options of the sockets between nodes, and words for their errors."""
+"""Options of the sockets between nodes and to clients, and words for their errors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from raftkv.config_values import join_address
 _KEEPALIVE_IDLE_S: Final = 2
 _KEEPALIVE_INTERVAL_S: Final = 1
 _KEEPALIVE_COUNT: Final = 3
+#: Linux takes no longer one.
+_KEEPALIVE_S_MAX: Final = 32767
 
 
 def tune(transport: asyncio.BaseTransport, *, unacked_ms_max: int) -> None:
@@ -27,6 +29,23 @@ def tune(transport: asyncio.BaseTransport, *, unacked_ms_max: int) -> None:
         ("TCP_KEEPINTVL", _KEEPALIVE_INTERVAL_S),
         ("TCP_KEEPCNT", _KEEPALIVE_COUNT),
         ("TCP_USER_TIMEOUT", unacked_ms_max),
+    ):
+        option = getattr(socket, name, None)  # not every system has all of them
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def probe_when_silent(transport: asyncio.BaseTransport, *, after_s: int) -> None:
+    """Have TCP notice a client that vanished without a word (redis tcp-keepalive, anetKeepAlive)."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    after_s = min(after_s, _KEEPALIVE_S_MAX)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", after_s),
+        ("TCP_KEEPINTVL", max(1, after_s // 3)),
+        ("TCP_KEEPCNT", _KEEPALIVE_COUNT),
     ):
         option = getattr(socket, name, None)  # not every system has all of them
         if option is not None:

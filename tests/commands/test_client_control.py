@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raftkv.commands.session import ReplyMode
-from raftkv.resp.replies import NOT_AN_INTEGER, OK, SYNTAX_ERROR, Error, Verbatim
+from raftkv.resp.replies import NOT_AN_INTEGER, OK, SYNTAX_ERROR, Error, ReplySet, Verbatim
 from tests.commands.fake_node import NOW_US, FakeNode, ask, open_session
 
 
@@ -126,7 +126,7 @@ def test_nothing_is_tracked() -> None:
     session = open_session()
     assert ask(session, "CLIENT", "GETREDIR") == -1
     assert ask(session, "CLIENT", "TRACKINGINFO") == {
-        b"flags": [b"off"],
+        b"flags": ReplySet([b"off"]),
         b"redirect": -1,
         b"prefixes": [],
     }

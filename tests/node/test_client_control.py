@@ -106,3 +106,18 @@ def test_replies_are_left_out_as_the_client_asks() -> None:
     assert client.take() == b"+OK\r\n+OK\r\n$1\r\n4\r\n"
     client.send("CLIENT REPLY OFF", "PING", "RESET", "PING")
     assert client.take() == b"+RESET\r\n+PONG\r\n"
+
+
+def test_a_write_behind_a_read_that_waited_is_paused() -> None:
+    """redis CLIENT PAUSE: whatever way a request came to the head of its connection's."""
+    cluster = three_nodes(request_timeout_ms=10_000, leader_wait_ms=10_000)
+    follower = cluster[2]
+    cluster.cut |= {(2, 1), (2, 3)}
+    client = follower.connect_standalone()
+    client.send("GET a", "SET a 1")
+    follower.ask("CLIENT PAUSE 2000 WRITE")
+    cluster.cut.clear()
+    cluster.run(1000)
+    assert client.take() == b"$-1\r\n"
+    cluster.run(2000)
+    assert client.take() == b"+OK\r\n"

@@ -136,3 +136,76 @@ def test_a_lower_query_buffer_limit_holds_for_open_connections() -> None:
     assert node.ask("CONFIG SET client-query-buffer-limit 1mb") == [b"OK"]
     client.send_bytes(bytes(70 << 10))
     assert client.is_closed
+
+
+# -- idle clients and too many of them ----------------------------------------------------------------
+
+
+def test_idle_clients_are_closed() -> None:
+    """redis timeout: who waits for a reply is not idle, and 0 means never."""
+    node = single_node()
+    asking, idle, busy, waiting = (node.connect() for _ in range(4))
+    waiting.send("WAIT 1 0")
+    node.cluster.run(5000)
+    assert not idle.is_closed
+    asking.send("CONFIG SET timeout 2")
+    for _ in range(4):
+        busy.send("PING")
+        node.cluster.run(1000)
+    assert idle.is_closed
+    assert [busy.is_closed, waiting.is_closed] == [False, False]
+    node.cluster.run(4000)
+    assert busy.is_closed
+    assert busy.take() == b"+PONG\r\n" * 4
+
+
+def test_a_client_is_no_longer_idle_once_it_sends() -> None:
+    """redis timeout: requests alone count, as long as no reply is on its way."""
+    node = single_node(idle_timeout_s=2)
+    client = node.connect()
+    client.socket.is_stuck = True
+    client.send("PING")
+    node.cluster.run(5000)
+    assert not client.is_closed
+    client.socket.read_all()
+    node.cluster.run(2000)
+    assert client.is_closed
+
+
+def test_one_client_too_many_is_told_so() -> None:
+    """redis maxclients: a lower limit closes nobody who is there."""
+    node = single_node(clients_max=2)
+    first, _ = node.connect(), node.connect()
+    first.send("CONFIG SET maxclients 1")
+    third = node.connect()
+    assert third.take() == b"-ERR max number of clients reached\r\n"
+    assert third.is_closed
+    first.send("CONFIG SET maxclients 3")
+    fourth = node.connect()
+    fourth.send("PING")
+    assert fourth.take() == b"+PONG\r\n"
+
+
+@pytest.mark.parametrize(("setting_s", "expected"), [(0, [0]), (30, [1, 30, 10, 3]), (99999, [1, 32767])])
+def test_tcp_probes_silent_clients(setting_s: int, expected: list[int]) -> None:
+    """redis tcp-keepalive: after so long, then every third of it, three times."""
+    node = single_node(tcp_keepalive_s=setting_s)
+    bound = bind_socket("127.0.0.1", 0)
+    address = bound.getsockname()
+
+    async def options() -> list[int]:
+        await node.clients.listen(bound, is_standalone=False)
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"PING\r\n")
+        await reader.readline()
+        (connection,) = node.clients._connections.values()
+        assert connection._transport is not None
+        sock = connection._transport.get_extra_info("socket")
+        found = [sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)]
+        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT):
+            found.append(sock.getsockopt(socket.IPPROTO_TCP, option))
+        await node.clients.close()
+        writer.close()
+        return found
+
+    assert asyncio.run(options())[: len(expected)] == expected
