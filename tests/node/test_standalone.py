@@ -186,6 +186,22 @@ def test_a_write_whose_outcome_nobody_can_tell_is_answered_in_time() -> None:
     assert client.take().startswith(UNKNOWN)
 
 
+def test_what_was_answered_unknown_is_not_passed_on_again() -> None:
+    """DESIGN.md: nothing indefinite is ever retried; the client may have done so itself by now."""
+    cluster = three_nodes(request_timeout_ms=300)
+    client = cluster[2].connect_standalone()
+    cluster.cut |= {(1, 2), (1, 3)}
+    client.send("INCR a")
+    cluster.run(320)
+    assert client.take().startswith(UNKNOWN)
+    cluster.isolate(1)
+    cluster.run_until(lambda: cluster[2].group.is_serving or cluster[3].group.is_serving)
+    cluster.run(500)
+    leader = cluster.leader
+    assert leader is not None
+    assert talk(leader, "GET a") == [None]
+
+
 def test_without_a_leader_writes_are_refused_in_time() -> None:
     """leader_wait_ms, then -CLUSTERDOWN: definite."""
     cluster = three_nodes()
