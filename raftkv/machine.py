@@ -275,6 +275,21 @@ class Machine:
         self.lookups_count += len(requests)
         return replies  # type: ignore[return-value]  # a read awaits nothing
 
+    def read_keys(
+        self, spec: CommandSpec, keys: list[bytes], *, db: int, clock_ms: int
+    ) -> list[Reply] | None:
+        """Run a READ command that has a bulk handler; None: one of the keys is to be read by itself."""
+        keyspace = self._begin_read(spec, db, clock_ms)
+        assert spec.bulk_handler is not None, f"{spec.name!r} takes one key at a time"
+        try:
+            replies = spec.bulk_handler(keyspace, keys)
+        except (MemoryError, RowStoreFailure):
+            raise
+        except Exception:  # noqa: BLE001 - `read` will meet it again, and tell what it means
+            return None
+        self.lookups_count += len(keys)
+        return replies
+
     def count_keys_in_slot(self, slot: int) -> Sliced:
         """The number of live keys in a slot."""
         return Sliced(_count(self._keys_in_slot(slot)))

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from raftkv.commands.table import READ, WRITE, Argument, CommandDocs, CommandSpec, Handler, KeySpec
+from raftkv.commands.table import (
+    READ,
+    WRITE,
+    Argument,
+    BulkHandler,
+    CommandDocs,
+    CommandSpec,
+    Handler,
+    KeySpec,
+)
 
 KEY: Final = Argument("key", "key", key_spec_index=0)
 VALUE: Final = Argument("value", "string")
@@ -27,6 +36,7 @@ def string_spec(
     flags: str,
     keys: KeySpec,
     tips: tuple[str, ...] = (),
+    bulk_handler: BulkHandler | None = None,
 ) -> CommandSpec:
     """A row of the table; its route and ACL categories follow from the flags."""
     words = frozenset(flags.split())
@@ -38,6 +48,7 @@ def string_spec(
         route=WRITE if is_write else READ,
         keys=keys,
         handler=handler,
+        bulk_handler=bulk_handler,
         acl_categories=frozenset(
             {"string", "write" if is_write else "read", "fast" if "fast" in words else "slow"}
         ),

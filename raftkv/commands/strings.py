@@ -25,6 +25,11 @@ def on_get(keyspace: Keyspace, args: list[bytes]) -> Reply:
     return keyspace.get_string(args[1])
 
 
+def on_get_of_each(keyspace: Keyspace, keys: list[bytes]) -> list[Reply]:
+    """redis GET, of one key after the other"""
+    return [*keyspace.get_strings(keys)]
+
+
 def on_mget(keyspace: Keyspace, args: list[bytes]) -> Reply:
     """redis MGET: null for what is no string, too."""
     return [_string_or_none(keyspace, key) for key in args[1:]]
@@ -249,6 +254,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
         string_docs("Returns the string value of a key."),
         flags="readonly fast",
         keys=ONE_READ,
+        bulk_handler=on_get_of_each,
     ),
     string_spec(
         b"set",

@@ -84,10 +84,9 @@ class Connection(asyncio.Protocol):
         self.input_bytes += len(data)
         parser = self._parser
         size_bytes = parser.buffered_bytes + len(data)
-        parser.feed(data)
-        requests = parser.drain()
+        requests = parser.read(data)
         garbage = executor.garbage = parser.garbage
-        if executor.hold is not None or executor.queued is not None:
+        if executor.hold is not None or executor.queued:
             executor.backlog.extend(requests)
         elif garbage is not None or not executor.carry_out_alike(requests, size_bytes):
             executor.backlog.extend(requests)
@@ -147,10 +146,14 @@ class Connection(asyncio.Protocol):
 
     def send(self) -> None:
         """Write all replies that are next in order."""
+        self.write(self.replies.take())
+
+    def write(self, data: bytes | None) -> None:
+        """Write bytes of replies, and close if they were the last to come."""
         transport = self._transport
         if transport is None:
             return
-        if data := self.replies.take():
+        if data:
             transport.write(data)
             if (
                 self._is_slow

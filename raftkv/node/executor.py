@@ -22,7 +22,7 @@ from raftkv.node import refusals
 from raftkv.node.holds import HeldRead, Hold
 from raftkv.node.pending import OwnBatches
 from raftkv.node.reply_stream import ReplyStream
-from raftkv.node.requests import RequestsAlike, cluster_refusal, common_command, first_slot_of, size_of
+from raftkv.node.requests import cluster_refusal, common_command, first_slot_of, size_of
 from raftkv.raft import ProposalDropped
 from raftkv.resp.parser import ProtocolError
 from raftkv.resp.replies import NO_CLUSTER, Error, Reply, moved
@@ -46,7 +46,7 @@ class Executor:
         self._is_standalone = session.is_standalone
         self._clients = clients
         self._connection = connection
-        self._send, self._throttle = connection.send, connection.throttle
+        self._send, self._write, self._throttle = connection.send, connection.write, connection.throttle
         self._group, self._pause = clients.group, clients.pause
         #: The client has to authenticate before anything is done for it.
         self.is_locked = False
@@ -61,8 +61,10 @@ class Executor:
         self.backlog: deque[list[bytes]] = deque()
         #: What made the rest of the incoming bytes meaningless; the connection sets it.
         self.garbage: ProtocolError | None = None
-        #: Reads that run at the end of the group's turn; what came behind them waits in the backlog.
-        self.queued: RequestsAlike | None = None
+        #: Reads of one command that run at the end of the group's turn; what came behind them waits in the
+        #: backlog.
+        self.queued: list[list[bytes]] = []
+        self.queued_spec: CommandSpec
         self.hold: Hold | None = None
         #: Counts holds, so that the end of an earlier one is told from that of the present one.
         self._hold_number = 0
@@ -78,7 +80,12 @@ class Executor:
     @property
     def is_idle(self) -> bool:
         """Nothing waits, and no reads are queued."""
-        return self.hold is None and self.queued is None and not self.backlog
+        return self.hold is None and not self.queued and not self.backlog
+
+    @property
+    def may_follow(self) -> bool:
+        """Its reads may be answered by a node that doesn't lead."""
+        return self._is_standalone or self.session.is_readonly
 
     def end(self) -> None:
         """Drop all that waits: the connection is gone."""
@@ -87,6 +94,7 @@ class Executor:
         # Nothing may refer back to it: cycles that have grown old are never looked for (see `node`).
         self._resolve, self._known = self._clients.table.resolve, self._clients.table.known
         self._send = self._throttle = _do_nothing
+        self._write = _drop
         del self._connection
 
     # -- ReplySink --------------------------------------------------------------------------
@@ -155,27 +163,37 @@ class Executor:
             self._submit(requests, size_bytes)
             self._calls[spec.name] += len(requests)
         elif spec.route is READ and not self.replies.pending:
-            self.queued = RequestsAlike(spec, requests)
-            self._group.queue_reads(self, may_follow=self._is_standalone or self.session.is_readonly)
+            self.queued, self.queued_spec = requests, spec
+            self._group.queue_reads(self)
         else:
             return False
         self.session.last_command = spec.name
         return True
 
-    def run_queued_reads(self, now_ns: int, clock_ms: int) -> None:
-        """Answer the reads that were queued, then go on with what came behind them; see `QueuedReader`."""
-        queued, self.queued = self.queued, None
-        assert queued is not None, "only who queued reads is called"
+    def answer_queued(self, datas: list[bytes]) -> None:
+        """Send the replies of the reads that were queued; see `SharingReader`."""
+        self.queued = []
+        if self._is_lost:
+            return
+        self._calls[self.queued_spec.name] += len(datas)
+        self._write(self.replies.pass_through(datas))
+        if self.backlog or self.garbage is not None:
+            self.process(self._now_ns())
+            self._throttle()
+
+    def run_queued(self, now_ns: int, clock_ms: int) -> None:
+        """Carry out the reads that were queued, then what came behind them; see `SharingReader`."""
+        requests, self.queued = self.queued, []
         if self._is_lost:
             return
         replies = None
         if clock_ms:
             machine, db = self._group.machine, self.session.db
-            replies = machine.read_alike(queued.spec, queued.requests, db=db, clock_ms=clock_ms)
+            replies = machine.read_alike(self.queued_spec, requests, db=db, clock_ms=clock_ms)
         if replies is None:
-            self.backlog.extendleft(reversed(queued.requests))
+            self.backlog.extendleft(reversed(requests))
         else:
-            self._calls[queued.spec.name] += len(queued.requests)
+            self._calls[self.queued_spec.name] += len(requests)
             self.replies.answer_all(replies)
         if self.backlog or self.garbage is not None:
             self.process(now_ns)
@@ -559,3 +577,7 @@ def _knows_nothing(_name: bytes) -> None:
 
 def _do_nothing() -> None:
     return None
+
+
+def _drop(data: bytes | None) -> None:
+    del data

@@ -28,7 +28,8 @@ from raftkv.node.clock import Clock, LogClock
 from raftkv.node.forwarding import Settled
 from raftkv.node.pending import PendingBatch, ReplySink, WaitingRead
 from raftkv.node.proposals import Proposals
-from raftkv.node.reads import QueuedReader, Reader, ReadQueue
+from raftkv.node.reads import Reader, ReadQueue
+from raftkv.node.shared_reads import SharingReader, run_together
 from raftkv.node.slices import LongReads
 from raftkv.raft import (
     COMMAND,
@@ -133,7 +134,8 @@ class Group:
             wake_in=self._wake_in,
         )
         retry_ns = 2 * config.heartbeat_interval_ms * 1_000_000
-        self.reads = ReadQueue(core, retry_ns=retry_ns, look=self._look_at_clocks)
+        run = partial(run_together, machine)
+        self.reads = ReadQueue[SharingReader](core, retry_ns=retry_ns, look=self._look_at_clocks, run=run)
         self._ticket = 0
         self._unsynced: deque[_Unsynced] = deque()
         self._to_apply: deque[Entry] = deque()
@@ -149,9 +151,7 @@ class Group:
         self._is_stopped = False
         self._ticked_ns = clock.now_ns()
         self._has_left_out_tick = False
-        self._is_sync_wanted = False
-        self._is_turn_scheduled = False
-        self._is_timer_set = False
+        self._is_sync_wanted = self._is_turn_scheduled = self._is_timer_set = False
         self._is_expiry_wanted = False
         #: The newest entry that removes due keys, proposed here.
         self._expiry = EntryId(0, 0)
@@ -193,9 +193,9 @@ class Group:
     def _look_at_clocks(self) -> tuple[int, int]:
         return self.clock.now_ns(), self.log_clock.now_ms()
 
-    def queue_reads(self, reader: QueuedReader, *, may_follow: bool) -> None:
+    def queue_reads(self, reader: SharingReader) -> None:
         """Have reads run at the end of this turn; see `ReadQueue.queue`."""
-        self.reads.queue(reader, may_follow=may_follow)
+        self.reads.queue(reader)
         self.wake()
 
     @property

@@ -53,6 +53,17 @@ class ReplyStream:
         """Give the next requests their replies."""
         self._answers += replies
 
+    def pass_through(self, datas: list[bytes]) -> bytes | None:
+        """As if the next requests had got these replies, and all were taken; nothing is owed before."""
+        assert not self._answers, "a reply overtakes another one"
+        if self._silent is not None:
+            self._fill(self._pipeline.reserve(len(datas)), datas)
+            return self.take()
+        self._pipeline.skip(len(datas))
+        data = datas[0] if len(datas) == 1 else b"".join(datas)
+        self.output_bytes += len(data)
+        return data
+
     def reserve(self, count: int) -> int:
         """Promise the next `count` requests replies that come later; give the first one's slot."""
         self.encode_answers()
@@ -60,7 +71,9 @@ class ReplyStream:
 
     def settle(self, first_slot: int, replies: Sequence[Reply]) -> None:
         """Keep the promise for the slots from `first_slot` on."""
-        datas = encode_many(replies, self._session.protocol, self._count_error)
+        self._fill(first_slot, encode_many(replies, self._session.protocol, self._count_error))
+
+    def _fill(self, first_slot: int, datas: list[bytes]) -> None:
         if self._silent is not None:
             silent = self._silent
             datas = [b"" if first_slot + place in silent else data for place, data in enumerate(datas)]

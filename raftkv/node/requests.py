@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 from typing import Final
@@ -13,14 +12,6 @@ from raftkv.resp.replies import CROSS_SLOT, Error
 from raftkv.slots import slot_of
 
 _NAME_OF: Final = itemgetter(0)
-
-
-@dataclass(slots=True)
-class RequestsAlike:
-    """Requests of one command."""
-
-    spec: CommandSpec
-    requests: list[list[bytes]]
 
 
 def common_command(

@@ -7,7 +7,8 @@ Knows nothing of commands or sockets. Three readers share the work, and give the
 * hiredis, five times faster, gets several requests that arrive together and look harmless. It trusts any
   header, so a chunk in which '*' is followed by many digits, wherever that is, never reaches it; it takes
   types that no request may hold, so what it returns is looked through;
-* `_only_request` reads the chunk that is one small request, in half the time that the checks on hiredis take.
+* `_only_request` reads the chunk that is one small request, in a third of the time that the checks on hiredis
+  take.
 
 Invariants: hiredis stands between two requests whenever a chunk is fed, and the exact reader holds what
 belongs to an unfinished one; after the first error nothing more is read.
@@ -77,6 +78,8 @@ _SAMPLE_LINES_MIN: Final = 16
 #: A chunk shorter than this may be one small request.
 _SMALL_BYTES: Final = 1024
 _SMALL_HEADERS: Final = tuple(b"$%d" % length for length in range(_SMALL_BYTES))
+#: By its header: how many pieces the line breaks of such a request make.
+_LINES_COUNTS: Final = {b"*%d" % count: 2 * count + 2 for count in range(1, 32)}
 
 #: Read back as [] between two requests and nowhere else.
 _EMPTY_REQUEST: Final = b"*0\r\n"
@@ -91,18 +94,20 @@ _JOIN: Final = b"".join
 
 
 class RequestParser:
-    """One connection's requests. Per chunk: `feed` it, then take what `drain` gives."""
+    """One connection's requests. Per chunk: `read` it, or `feed` it and `drain` later."""
 
     __slots__ = (
         "_args",
         "_args_bytes",
         "_args_missing",
+        "_is_between",
         "_limits",
         "_pieces",
         "_pieces_bytes",
         "_reader",
         "_requests",
         "_wanted_bytes",
+        "buffered_bytes",
         "garbage",
     )
 
@@ -121,25 +126,26 @@ class RequestParser:
         self._pieces: list[bytes] = []
         self._pieces_bytes = 0
         self._wanted_bytes = 0
+        #: Bytes held for a request that is not complete.
+        self.buffered_bytes = 0
+        #: Nothing is held, and there was no garbage: the next byte begins a request.
+        self._is_between = True
 
-    @property
-    def buffered_bytes(self) -> int:
-        """Bytes held for a request that is not complete."""
-        return self._pieces_bytes + self._args_bytes
+    def read(self, data: bytes) -> list[list[bytes]]:
+        """Take what arrived, and give the requests that are complete by it, each at least a name."""
+        if self._is_between and len(data) < _SMALL_BYTES and data.find(b"*", 1) < 0:
+            args = _only_request(data)
+            if args is not None:
+                return [args]
+        self.feed(data)
+        return self.drain()
 
     def feed(self, data: bytes) -> None:
         """Take what arrived; ignored after garbage."""
-        if self._pieces or self._args_missing:
-            self._read_exactly(data)
-            return
-        if self.garbage is not None or not data:
-            return
-        if len(data) < _SMALL_BYTES and data.find(b"*", 1) < 0:
-            args = _only_request(data)
-            if args is not None:
-                self._requests.append(args)
-                return
-        if data[0] != _STAR or _is_one_for_the_exact_reader(data) or not self._read_fast(data):
+        if not self._is_between:
+            if self.garbage is None:
+                self._read_exactly(data)
+        elif data and (data[0] != _STAR or _is_one_for_the_exact_reader(data) or not self._read_fast(data)):
             self._read_exactly(data)
 
     def drain(self) -> list[list[bytes]]:
@@ -193,7 +199,7 @@ class RequestParser:
     def _read_exactly(self, data: bytes) -> None:
         """Read any chunk, whatever came before it."""
         self._pieces.append(data)
-        self._pieces_bytes += len(data)
+        self._note_held(self._pieces_bytes + len(data))
         if self._pieces_bytes < self._wanted_bytes:
             return
         buffer = b"".join(self._pieces)
@@ -205,7 +211,12 @@ class RequestParser:
             self._args, self._args_bytes, self._args_missing = [], 0, 0
             rest = b""
         self._pieces = [rest] if rest else []
-        self._pieces_bytes = len(rest)
+        self._note_held(len(rest))
+
+    def _note_held(self, pieces_bytes: int) -> None:
+        self._pieces_bytes = pieces_bytes
+        self.buffered_bytes = pieces_bytes + self._args_bytes
+        self._is_between = not (pieces_bytes or self._args_missing or self.garbage is not None)
 
     def _read_buffer(self, buffer: bytes) -> int:
         """Read all that is complete, and return where that ends. Raises ProtocolError."""
@@ -306,13 +317,12 @@ def _only_request(data: bytes) -> list[bytes] | None:
     Each header is made anew from what follows it, and compared: nothing needs to be parsed.
     """
     lines = data.split(b"\r\n")
+    if _LINES_COUNTS.get(lines[0]) != len(lines) or lines[-1]:
+        return None
     args = lines[2::2]
-    if (
-        len(lines) == 2 * len(args) + 2
-        and lines[-1] == b""
-        and lines[0] == b"*%d" % len(args)
-        and lines[1:-1:2] == [_SMALL_HEADERS[len(arg)] for arg in args]
-        and args
-    ):
-        return args
-    return None
+    place = 1
+    for arg in args:
+        if lines[place] != _SMALL_HEADERS[len(arg)]:
+            return None
+        place += 2
+    return args

@@ -51,6 +51,12 @@ class ReplyPipeline:
         self._reserved = first + count
         return first
 
+    def skip(self, count: int) -> None:
+        """Note that the next `count` requests were answered past this; nothing may be owed before them."""
+        assert self._open == self._reserved, "a reply overtakes one that is still to come"
+        assert not self._ready, "a reply overtakes another one"
+        self._open = self._reserved = self._reserved + count
+
     def fill(self, slot: int, data: bytes) -> None:
         """Give a slot its reply."""
         self.fill_run(slot, [data])

@@ -382,3 +382,16 @@ def test_digest_shows_the_moment_it_was_asked_for() -> None:
     assert len(list(steps)) >= 2
     assert asked.result == expected
     assert replica.digest() != expected
+
+
+def test_many_keys_are_read_as_one_by_one() -> None:
+    """Contract of `read_keys`, as of `read_alike`; keys that the cache doesn't hold included."""
+    replica = Replica(cache_bytes_max=1)
+    replica.write(b"SET", b"k", b"v", b"PXAT", b"100", time_ms=50)
+    replica.write(b"SET", b"l", b"w", time_ms=50)
+    get = replica.commands.resolve([b"GET", b"k"])
+    keys = [b"l", b"k", b"x", b"l"]
+    assert replica.machine.read_keys(get, keys, db=0, clock_ms=99) == [b"w", b"v", None, b"w"]
+    assert replica.machine.read_keys(get, keys, db=1, clock_ms=99) == [None] * 4
+    assert replica.machine.read_keys(get, keys, db=0, clock_ms=100) is None, "k is due by the clock"
+    assert replica.machine.lookups_count == 8

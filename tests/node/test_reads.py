@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from raftkv.node.reads import ReadQueue
 from raftkv.raft import ReadState
 from tests.raft.nodes import NS_PER_MS, Node
@@ -35,18 +37,21 @@ def lonely_leader() -> Node:
     return node
 
 
-def queue_of(node: Node) -> ReadQueue:
-    return ReadQueue(node.core, retry_ns=RETRY_NS, look=lambda: (node.now_ns, 77))
+def queue_of(node: Node) -> ReadQueue[Queued]:
+    return ReadQueue(node.core, retry_ns=RETRY_NS, look=lambda: (node.now_ns, 77), run=run_each)
 
 
 class Queued:
     """Writes down when its reads were run, and by which clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_follow: bool = False) -> None:
+        self.may_follow = may_follow
         self.runs: list[tuple[int, int]] = []
 
-    def run_queued_reads(self, now_ns: int, clock_ms: int) -> None:
-        self.runs.append((now_ns, clock_ms))
+
+def run_each(readers: Sequence[Queued], now_ns: int, clock_ms: int) -> None:
+    for reader in readers:
+        reader.runs.append((now_ns, clock_ms))
 
 
 def test_queued_readers_run_together() -> None:
@@ -54,7 +59,7 @@ def test_queued_readers_run_together() -> None:
     queue = queue_of(lonely_leader())
     readers = [Queued(), Queued()]
     for reader in readers:
-        queue.queue(reader, may_follow=False)
+        queue.queue(reader)
     assert queue.has_queued
     queue.run_queued(5, 6)
     queue.run_queued(7, 8)
@@ -66,9 +71,9 @@ def test_queued_readers_of_a_follower_share_a_read_index() -> None:
     """Those who may not be answered there run at once, without: they are sent to the leader."""
     node = lonely_leader()
     queue = queue_of(node)
-    may, may_too, may_not = Queued(), Queued(), Queued()
-    for reader, may_follow in ((may, True), (may_not, False), (may_too, True)):
-        queue.queue(reader, may_follow=may_follow)
+    may, may_too, may_not = Queued(may_follow=True), Queued(may_follow=True), Queued()
+    for reader in (may, may_not, may_too):
+        queue.queue(reader)
     queue.bundle_queued(node.now_ns, 1000)
     assert (may.runs, may_not.runs) == ([], [(node.now_ns, 0)])
     queue.ask(node.now_ns)
@@ -83,8 +88,8 @@ def test_bundled_readers_give_up_in_time_and_are_run_once() -> None:
     """What comes after that finds nobody."""
     node = lonely_leader()
     queue = queue_of(node)
-    reader = Queued()
-    queue.queue(reader, may_follow=True)
+    reader = Queued(may_follow=True)
+    queue.queue(reader)
     queue.bundle_queued(node.now_ns, 1000)
     queue.ask(node.now_ns)
     states = node.take().read_states
