@@ -103,11 +103,9 @@ class Executor:
         """Take replies and send all that is next in order."""
         if self._is_lost:
             return
-        self.replies.settle(first_slot, replies)
+        self._write(self.replies.settle(first_slot, replies))
         if self.hold is Hold.OWN_REPLIES and not self.replies.pending:
             self._resume(self._hold_number)
-        else:
-            self._send()
         if self._connection.is_reading_paused:
             self._throttle()
 

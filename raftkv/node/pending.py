@@ -11,7 +11,7 @@ Knows nothing of connections (they are `ReplySink`s) nor of Raft beyond entry id
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -37,15 +37,9 @@ class ReplySink(Protocol):
         """The commands may or may not take effect: answer each with -UNKNOWN."""
 
 
-@dataclass(slots=True)
-class Waiter:
-    """`count` consecutive commands of a batch that one client waits for."""
-
-    sink: ReplySink
-    first_slot: int
-    #: The position of the first of them in the batch.
-    first: int
-    count: int
+#: Consecutive commands of a batch that one client waits for: who, their first slot there, and how many.
+#: A tuple, for one is made per chunk of requests: that takes a sixth of the time of an object of its own.
+Waiter = tuple[ReplySink, int, int]
 
 
 @dataclass(slots=True)
@@ -82,6 +76,7 @@ class PendingBatch:
 
     deadline_ns: int
     runs: list[Run] = field(default_factory=list)
+    #: In the order of their commands.
     waiters: list[Waiter] = field(default_factory=list)
     #: Invariant: ascending by `after`.
     placed_reads: list[WaitingRead] = field(default_factory=list)
@@ -102,29 +97,35 @@ class PendingBatch:
             self.runs[-1].commands.extend(commands)
         else:
             self.runs.append(Run(db, list(commands)))
-        self.waiters.append(Waiter(sink, first_slot, self.count, len(commands)))
+        self.waiters.append((sink, first_slot, len(commands)))
         self.count += len(commands)
 
     def settle(self, replies: list[Reply]) -> None:
         """Hand out the replies of all commands, in order; those of other nodes' commands come behind them."""
         assert len(replies) >= self.count, f"{len(replies)} replies for {self.count} commands"
         self._begin_to_settle()
-        for waiter in self.waiters:
-            waiter.sink.settle(waiter.first_slot, replies[waiter.first : waiter.first + waiter.count])
+        first = 0
+        for sink, first_slot, count in self.waiters:
+            end = first + count
+            sink.settle(first_slot, replies[first:end])
+            first = end
 
     def refuse(self) -> None:
         """Tell every waiter that nothing was done, nor ever will be."""
         self._begin_to_settle()
         commands = [command for run in self.runs for command in run.commands]
-        for waiter in self.waiters:
-            waiter.sink.refuse(waiter.first_slot, commands[waiter.first : waiter.first + waiter.count])
+        first = 0
+        for sink, first_slot, count in self.waiters:
+            end = first + count
+            sink.refuse(first_slot, commands[first:end])
+            first = end
         self.refuse_reads()
 
     def lose_track(self) -> None:
         """Tell every waiter that nobody knows."""
         self._begin_to_settle()
-        for waiter in self.waiters:
-            waiter.sink.lose_track(waiter.first_slot, waiter.count)
+        for sink, first_slot, count in self.waiters:
+            sink.lose_track(first_slot, count)
         self.refuse_reads()
 
     def refuse_reads(self) -> None:
@@ -194,8 +195,10 @@ class Gatherer:
     the order in which they were begun, so one client's commands keep theirs.
     """
 
-    def __init__(self, batch_bytes_max: int) -> None:
+    def __init__(self, batch_bytes_max: int, *, deadline_ns: Callable[[], int]) -> None:
+        """`deadline_ns` gives that of a batch which is begun now."""
         self._batch_bytes_max = batch_bytes_max
+        self._deadline_ns = deadline_ns
         self._batches: deque[PendingBatch] = deque()
         #: What clients of other nodes wait for; oldest first.
         self._forwarded: deque[ForwardedRuns] = deque()
@@ -221,15 +224,20 @@ class Gatherer:
         db: int,
         commands: list[list[bytes]],
         size_bytes: int,
-        deadline_ns: int,
     ) -> PendingBatch:
         """Gather one client's consecutive commands; give the batch that they went into.
 
         A batch that `size_bytes` would push over the limit is closed first, so commands that are
         larger than a whole batch travel alone.
         """
-        batch = self._open_batch(size_bytes, deadline_ns)
+        batches = self._batches
+        if not batches or batches[-1].size_bytes + size_bytes > self._batch_bytes_max:
+            batches.append(PendingBatch(deadline_ns=self._deadline_ns()))
+        batch = batches[-1]
         batch.add(sink, first_slot, db, commands)
+        batch.size_bytes += size_bytes
+        self.size_bytes += size_bytes
+        self.added_count += 1
         return batch
 
     def add_forwarded(self, term: int, runs: list[Run], *, size_bytes: int) -> None:
@@ -262,17 +270,6 @@ class Gatherer:
         """Drop all that other nodes passed on."""
         self.size_bytes -= sum(forwarded.size_bytes for forwarded in self._forwarded)
         self._forwarded.clear()
-
-    def _open_batch(self, size_bytes: int, deadline_ns: int) -> PendingBatch:
-        """The batch that takes another `size_bytes`, counted as taken."""
-        batches = self._batches
-        if not batches or batches[-1].size_bytes + size_bytes > self._batch_bytes_max:
-            batches.append(PendingBatch(deadline_ns=deadline_ns))
-        batch = batches[-1]
-        batch.size_bytes += size_bytes
-        self.size_bytes += size_bytes
-        self.added_count += 1
-        return batch
 
     def put_back(self, batches: list[PendingBatch]) -> None:
         """Put batches, oldest first, in front of all others: they were not done."""

@@ -49,7 +49,7 @@ class Proposals:
         self._send = send
         self._wake = wake
         self._wake_in = wake_in
-        self._gatherer = Gatherer(config.batch_bytes_max)
+        self._gatherer = Gatherer(config.batch_bytes_max, deadline_ns=self._deadline_ns)
         self._pace = Pace()
         self._pending = Pending()
         self._outbox = ForwardOutbox(config.node_id, life)
@@ -67,14 +67,7 @@ class Proposals:
         """Take one client's consecutive write commands. Raises ProposalDropped: too much is waiting."""
         if not self._has_room(size_bytes):
             raise ProposalDropped("too much is waiting for the log")
-        return self._gatherer.add(
-            sink,
-            first_slot,
-            db=db,
-            commands=commands,
-            size_bytes=size_bytes,
-            deadline_ns=self._deadline_ns(),
-        )
+        return self._gatherer.add(sink, first_slot, db=db, commands=commands, size_bytes=size_bytes)
 
     def take_forwards(self, forwards: list[Forward]) -> None:
         """Gather what followers passed on to this node as the leader of their term.

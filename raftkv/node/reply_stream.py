@@ -54,24 +54,27 @@ class ReplyStream:
         self._answers += replies
 
     def pass_through(self, datas: list[bytes]) -> bytes | None:
-        """As if the next requests had got these replies, and all were taken; nothing is owed before."""
-        assert not self._answers, "a reply overtakes another one"
-        if self._silent is not None:
-            self._fill(self._pipeline.reserve(len(datas)), datas)
-            return self.take()
-        self._pipeline.skip(len(datas))
-        data = datas[0] if len(datas) == 1 else b"".join(datas)
-        self.output_bytes += len(data)
-        return data
+        """Give the next requests their replies, encoded, and take all that is next in order."""
+        return self._fill_and_take(self.reserve(len(datas)), datas)
 
     def reserve(self, count: int) -> int:
         """Promise the next `count` requests replies that come later; give the first one's slot."""
-        self.encode_answers()
+        if self._answers:
+            self.encode_answers()
         return self._pipeline.reserve(count)
 
-    def settle(self, first_slot: int, replies: Sequence[Reply]) -> None:
-        """Keep the promise for the slots from `first_slot` on."""
-        self._fill(first_slot, encode_many(replies, self._session.protocol, self._count_error))
+    def settle(self, first_slot: int, replies: Sequence[Reply]) -> bytes | None:
+        """Keep the promise for the slots from `first_slot` on, and take all that is next in order."""
+        datas = encode_many(replies, self._session.protocol, self._count_error)
+        return self._fill_and_take(first_slot, datas)
+
+    def _fill_and_take(self, first_slot: int, datas: list[bytes]) -> bytes | None:
+        if self._silent is None and not self._answers and self._pipeline.fill_past(first_slot, len(datas)):
+            data = datas[0] if len(datas) == 1 else b"".join(datas)
+            self.output_bytes += len(data)
+            return data
+        self._fill(first_slot, datas)
+        return self.take()
 
     def _fill(self, first_slot: int, datas: list[bytes]) -> None:
         if self._silent is not None:
@@ -89,8 +92,8 @@ class ReplyStream:
         """Encode what was answered, in the protocol of this moment: HELLO changes it for what follows."""
         if self._answers:
             answers, self._answers = self._answers, []
-            first = self._pipeline.reserve(len(answers))
-            self.settle(first, answers)
+            datas = encode_many(answers, self._session.protocol, self._count_error)
+            self._fill(self._pipeline.reserve(len(datas)), datas)
 
     def take(self) -> bytes | None:
         """Everything that is next in order, as one piece; None: there is nothing."""

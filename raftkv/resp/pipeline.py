@@ -51,11 +51,15 @@ class ReplyPipeline:
         self._reserved = first + count
         return first
 
-    def skip(self, count: int) -> None:
-        """Note that the next `count` requests were answered past this; nothing may be owed before them."""
-        assert self._open == self._reserved, "a reply overtakes one that is still to come"
-        assert not self._ready, "a reply overtakes another one"
-        self._open = self._reserved = self._reserved + count
+    def fill_past(self, first: int, count: int) -> bool:
+        """Note that the caller sends the replies of `count` slots from `first` on.
+
+        False: others are owed too, or were not taken, and nothing was changed.
+        """
+        if first != self._open or first + count != self._reserved or self._ready:
+            return False
+        self._open = self._reserved
+        return True
 
     def fill(self, slot: int, data: bytes) -> None:
         """Give a slot its reply."""

@@ -39,11 +39,15 @@ class Sink:
         self.told += [(slot, "unknown") for slot in range(first_slot, first_slot + count)]
 
 
+def gatherer_of(batch_bytes_max: int) -> Gatherer:
+    return Gatherer(batch_bytes_max, deadline_ns=lambda: 100)
+
+
 def add(
     gatherer: Gatherer, sink: Sink, first_slot: int, *names: bytes, db: int = 0, size_bytes: int = 10
 ) -> PendingBatch:
     commands = [[name] for name in names]
-    return gatherer.add(sink, first_slot, db=db, commands=commands, size_bytes=size_bytes, deadline_ns=100)
+    return gatherer.add(sink, first_slot, db=db, commands=commands, size_bytes=size_bytes)
 
 
 def place(batch: PendingBatch, sink: Sink, slot: int) -> WaitingRead:
@@ -54,7 +58,7 @@ def place(batch: PendingBatch, sink: Sink, slot: int) -> WaitingRead:
 
 def test_each_waiter_gets_its_own_replies() -> None:
     """PendingBatch.settle"""
-    gatherer = Gatherer(1000)
+    gatherer = gatherer_of(1000)
     one, other = Sink(), Sink()
     add(gatherer, one, 5, b"a", b"b")
     add(gatherer, other, 0, b"c")
@@ -67,7 +71,7 @@ def test_each_waiter_gets_its_own_replies() -> None:
 
 def test_a_refused_batch_names_each_waiters_own_commands() -> None:
     """PendingBatch.refuse: also when they are of several databases; the reads behind them go too."""
-    gatherer = Gatherer(1000)
+    gatherer = gatherer_of(1000)
     one, other = Sink(), Sink()
     add(gatherer, one, 0, b"a")
     add(gatherer, other, 0, b"b", b"c", db=1)
@@ -81,7 +85,7 @@ def test_a_refused_batch_names_each_waiters_own_commands() -> None:
 
 def test_nobody_knows_of_a_lost_batch_but_its_reads_are_refused() -> None:
     """PendingBatch.lose_track: a read changes nothing, so its error is definite."""
-    gatherer = Gatherer(1000)
+    gatherer = gatherer_of(1000)
     sink = Sink()
     batch = add(gatherer, sink, 3, b"a", b"b")
     place(batch, sink, 5)
@@ -94,7 +98,7 @@ def test_a_batch_counts_as_settled_before_anybody_hears() -> None:
     seen: list[bool] = []
     for end in ("settle", "lose_track", "refuse"):
         sink = Sink()
-        batch = add(Gatherer(1000), sink, 0, b"a")
+        batch = add(gatherer_of(1000), sink, 0, b"a")
         sink.on_told = partial(lambda batch: seen.append(batch.is_settled), batch)
         getattr(batch, end)(*([[OK]] if end == "settle" else []))
     assert seen == [True, True, True]
@@ -102,7 +106,7 @@ def test_a_batch_counts_as_settled_before_anybody_hears() -> None:
 
 def test_a_batch_is_settled_once() -> None:
     """Never both replies and -UNKNOWN."""
-    batch = add(Gatherer(1000), Sink(), 0, b"a")
+    batch = add(gatherer_of(1000), Sink(), 0, b"a")
     batch.lose_track()
     with pytest.raises(AssertionError, match="settled once"):
         batch.settle([OK])
@@ -111,7 +115,7 @@ def test_a_batch_is_settled_once() -> None:
 def test_a_read_is_answered_or_refused_once() -> None:
     """WaitingRead: one that was refused while its rows could not be stored stays refused."""
     sink = Sink()
-    read = place(add(Gatherer(1000), sink, 0, b"a"), sink, 1)
+    read = place(add(gatherer_of(1000), sink, 0, b"a"), sink, 1)
     read.refuse()
     read.settle(b"1")
     read.refuse()
@@ -120,7 +124,7 @@ def test_a_read_is_answered_or_refused_once() -> None:
 
 def test_a_full_batch_is_closed() -> None:
     """batch_bytes_max: batches come out in the order in which they were begun; a large one is alone."""
-    gatherer = Gatherer(100)
+    gatherer = gatherer_of(100)
     sink = Sink()
     first = add(gatherer, sink, 0, b"a", size_bytes=60)
     assert add(gatherer, sink, 1, b"b", size_bytes=40) is first
@@ -133,7 +137,7 @@ def test_a_full_batch_is_closed() -> None:
 
 def test_overdue_batches_are_taken_out() -> None:
     """Gatherer and Pending: at the deadline, not before."""
-    gatherer = Gatherer(100)
+    gatherer = gatherer_of(100)
     batch = add(gatherer, Sink(), 0, b"a")
     assert list(gatherer.pop_overdue(99)) == []
     assert list(gatherer.pop_overdue(100)) == [batch]
@@ -148,7 +152,7 @@ def test_overdue_batches_are_taken_out() -> None:
 
 def test_several_batches_may_wait_for_one_index() -> None:
     """Pending: one that was cut from the log may yet be committed; what is applied at the index tells."""
-    gatherer, pending = Gatherer(1), Pending()
+    gatherer, pending = gatherer_of(1), Pending()
     batches = [add(gatherer, Sink(), 0, b"a") for _ in range(3)]
     for batch, entry_id in zip(batches, (EntryId(1, 5), EntryId(3, 5), EntryId(3, 6)), strict=True):
         batch.entry_id = entry_id
@@ -162,7 +166,7 @@ def test_several_batches_may_wait_for_one_index() -> None:
 
 def test_the_newest_batch_that_is_not_settled_is_known() -> None:
     """OwnBatches: whichever of a client's batches is settled first."""
-    gatherer, own = Gatherer(1), OwnBatches()
+    gatherer, own = gatherer_of(1), OwnBatches()
     batches = [add(gatherer, Sink(), 0, b"a") for _ in range(3)]
     for batch in (batches[0], batches[0], *batches):
         own.add(batch)
@@ -180,7 +184,7 @@ def test_the_newest_batch_that_is_not_settled_is_known() -> None:
 
 def test_settled_batches_are_forgotten_while_others_follow() -> None:
     """OwnBatches: a client that always has a write under way holds no more than that."""
-    gatherer, own = Gatherer(1), OwnBatches()
+    gatherer, own = gatherer_of(1), OwnBatches()
     for index in range(1, 100):
         batch = add(gatherer, Sink(), 0, b"a")
         batch.entry_id = EntryId(1, index)
