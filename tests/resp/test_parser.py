@@ -28,8 +28,7 @@ def parse(chunks: list[bytes], limits: Limits = LIMITS) -> Outcome:
     """Feed the chunks one by one, as a connection does."""
     parser, outcome = RequestParser(limits=limits), Outcome()
     for chunk in chunks:
-        parser.feed(chunk)
-        outcome.requests += parser.drain()
+        outcome.requests += parser.read(chunk)
         if parser.garbage is not None:
             outcome.error = str(parser.garbage)
             break
