@@ -168,12 +168,15 @@ class Executor:
         self.session.last_command = spec.name
         return True
 
+    def count_calls(self, spec: CommandSpec, count: int) -> None:
+        """Count commands that were carried out, whichever connection's."""
+        self._calls[spec.name] += count
+
     def answer_queued(self, datas: list[bytes]) -> None:
         """Send the replies of the reads that were queued; see `SharingReader`."""
         self.queued = []
         if self._is_lost:
             return
-        self._calls[self.queued_spec.name] += len(datas)
         self._write(self.replies.pass_through(datas))
         if self.backlog or self.garbage is not None:
             self.process(self._now_ns())

@@ -196,7 +196,8 @@ class Group:
     def queue_reads(self, reader: SharingReader) -> None:
         """Have reads run at the end of this turn; see `ReadQueue.queue`."""
         self.reads.queue(reader)
-        self.wake()
+        if not self._is_turn_scheduled:
+            self.wake()
 
     @property
     def commit_index(self) -> int:

@@ -55,7 +55,10 @@ class ReplyStream:
 
     def pass_through(self, datas: list[bytes]) -> bytes | None:
         """Give the next requests their replies, encoded, and take all that is next in order."""
-        return self._fill_and_take(self.reserve(len(datas)), datas)
+        if self._silent is None and not self._answers and self._pipeline.skip(len(datas)):
+            return self._joined(datas)
+        self._fill(self.reserve(len(datas)), datas)
+        return self.take()
 
     def reserve(self, count: int) -> int:
         """Promise the next `count` requests replies that come later; give the first one's slot."""
@@ -70,11 +73,14 @@ class ReplyStream:
 
     def _fill_and_take(self, first_slot: int, datas: list[bytes]) -> bytes | None:
         if self._silent is None and not self._answers and self._pipeline.fill_past(first_slot, len(datas)):
-            data = datas[0] if len(datas) == 1 else b"".join(datas)
-            self.output_bytes += len(data)
-            return data
+            return self._joined(datas)
         self._fill(first_slot, datas)
         return self.take()
+
+    def _joined(self, datas: list[bytes]) -> bytes:
+        data = datas[0] if len(datas) == 1 else b"".join(datas)
+        self.output_bytes += len(data)
+        return data
 
     def _fill(self, first_slot: int, datas: list[bytes]) -> None:
         if self._silent is not None:

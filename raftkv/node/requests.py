@@ -25,7 +25,7 @@ def common_command(
     if spec is None or not spec.has_one_key:
         return None
     if len(requests) == 1:
-        return spec if spec.accepts(len(requests[0])) else None
+        return spec if spec.args_min <= len(requests[0]) <= spec.args_max else None
     if len(set(map(_NAME_OF, requests))) > 1 or not all(map(spec.accepts, set(map(len, requests)))):
         return None
     return spec

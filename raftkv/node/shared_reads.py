@@ -31,6 +31,9 @@ class SharingReader(Protocol):
     def may_follow(self) -> bool:
         """A node that doesn't lead may answer them."""
 
+    def count_calls(self, spec: CommandSpec, count: int) -> None:
+        """Count commands that were carried out, whichever connection's."""
+
     def answer_queued(self, datas: list[bytes]) -> None:
         """Send the encoded replies, and go on with what came behind."""
 
@@ -50,6 +53,7 @@ def run_together(machine: Machine, readers: Sequence[SharingReader], now_ns: int
             for reader in alike:
                 reader.run_queued(now_ns, clock_ms)
             continue
+        alike[0].count_calls(spec, len(keys))
         datas = encode_many(replies, protocol)
         first = 0
         for reader in alike:
