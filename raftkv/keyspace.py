@@ -10,7 +10,7 @@ a client saw it expired it must not come back. While an entry is applied the two
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from heapq import merge
@@ -184,6 +184,25 @@ class Keyspace:
         if expires_ms == KEEP_EXPIRY:
             expires_ms = record.expires_ms
         self._put(key, record, STRING, expires_ms, value)
+
+    def set_strings(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+        """As `set_string` of each key to the value at its place; replacing what is in memory costs half."""
+        records, change = self._cache.records, self._change_row
+        version, used_ms, beginning = self.version, self.clock_ms, self._lasting_string
+        for key, value in zip(keys, values, strict=True):
+            record = records.get(key)
+            if (
+                record is not None
+                and record.kind == STRING
+                and not record.expires_ms
+                and len(record.value) == len(value)
+            ):
+                change((record.row_key, beginning + value))
+                record.used_ms = used_ms
+                record.version = version
+                record.value = value
+            else:
+                self.set_string(key, value)
 
     def delete(self, key: bytes) -> bool:
         """Delete a key; say whether there was one."""

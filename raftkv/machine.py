@@ -199,6 +199,9 @@ class Machine:
         # A placed read may have run before.
         keyspace.clock_ms = keyspace.now_ms
         keyspace.is_applying = True
+        if len(commands) > 1 and (alike := self._apply_alike(commands)) is not None:
+            replies += alike
+            return
         known = self._commands.known
         savepoint = keyspace.rows.savepoint
         append = replies.append
@@ -224,6 +227,29 @@ class Machine:
                 log.exception("command %r failed and was undone", args[:1])
                 keyspace.rollback(before)
                 append(Error("ERR internal error, the command was undone"))
+
+    def _apply_alike(self, commands: list[list[bytes]]) -> list[Reply] | None:
+        """Apply many commands at once, if they are one and the same and it has a bulk handler; else None."""
+        first, last = commands[0], commands[-1]
+        if first[:1] != last[:1]:
+            return None
+        try:
+            names, *columns = zip(*commands, strict=True)
+        except ValueError:
+            return None
+        spec = self._commands.known(names[0])
+        if spec is None or spec.bulk_handler is None or spec.route is not WRITE:
+            return None
+        if len(columns) + 1 != spec.args_min or names.count(names[0]) != len(names):
+            return None
+        before = self.keyspace.rows.savepoint()
+        try:
+            return spec.bulk_handler(self.keyspace, *columns)
+        except (MemoryError, RowStoreFailure):
+            raise
+        except Exception:  # noqa: BLE001 - it will be met again, and told
+            self.keyspace.rollback(before)
+            return None
 
     # -- expiry -----------------------------------------------------------------------------
 

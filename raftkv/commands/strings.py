@@ -6,7 +6,7 @@ the entry's time, so all replicas agree on them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,8 +25,8 @@ def on_get(keyspace: Keyspace, args: list[bytes]) -> Reply:
     return keyspace.get_string(args[1])
 
 
-def on_get_of_each(keyspace: Keyspace, keys: list[bytes]) -> list[Reply]:
-    """redis GET, of one key after the other"""
+def on_many_gets(keyspace: Keyspace, keys: Sequence[bytes]) -> list[Reply]:
+    """redis GET, again and again"""
     return [*keyspace.get_strings(keys)]
 
 
@@ -40,6 +40,12 @@ def _string_or_none(keyspace: Keyspace, key: bytes) -> bytes | None:
         return keyspace.get_string(key)
     except WrongType:
         return None
+
+
+def on_many_sets(keyspace: Keyspace, keys: Sequence[bytes], values: Sequence[bytes]) -> list[Reply]:
+    """redis SET without options, again and again"""
+    keyspace.set_strings(keys, values)
+    return [OK] * len(keys)
 
 
 def on_set(keyspace: Keyspace, args: list[bytes]) -> Reply:
@@ -254,7 +260,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
         string_docs("Returns the string value of a key."),
         flags="readonly fast",
         keys=ONE_READ,
-        bulk_handler=on_get_of_each,
+        bulk_handler=on_many_gets,
     ),
     string_spec(
         b"set",
@@ -272,6 +278,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
         ),
         flags="write denyoom",
         keys=KeySpec(1, 1, 1, flags=("RW", "access", "update", "variable_flags")),
+        bulk_handler=on_many_sets,
     ),
     string_spec(
         b"setnx",

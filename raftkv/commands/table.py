@@ -153,8 +153,8 @@ class Awaited:
 
 #: WRITE and READ handlers take the Keyspace, LOCAL ones the Session; the route says which, hence `Any`.
 Handler = Callable[[Any, list[bytes]], Reply | Sliced | Awaited]
-#: Takes the Keyspace and the keys of many requests.
-BulkHandler = Callable[[Any, list[bytes]], list[Reply]]
+#: Takes the Keyspace, then the first arguments of many requests, their second ones, and so on, without names.
+BulkHandler = Callable[..., list[Reply]]
 
 FLAGS: Final = frozenset(
     {
@@ -198,8 +198,9 @@ class CommandSpec:
     keys: KeySpec = NO_KEYS
     #: Of a container without an action of its own: never called.
     handler: Handler
-    #: Of a READ command of one key and nothing else: the replies for many keys at once, no errors among
-    #: them. It may raise what `handler` raises for one of them.
+    #: Carries out many requests at once, of one key each and with no more arguments than `arity` asks for;
+    #: gives their replies, no errors among them. It may raise whatever `handler` would for one of them: then
+    #: they are carried out one by one.
     bulk_handler: BulkHandler | None = None
     #: Without the '@'.
     acl_categories: frozenset[str]
@@ -227,7 +228,9 @@ class CommandSpec:
         object.__setattr__(self, "has_one_key", has_one_key)
         assert self.name == self.name.lower(), f"{self.name!r} is not in lower case"
         assert self.arity != 0, f"{self.name!r} takes no name"
-        assert self.bulk_handler is None or (self.route is READ and has_one_key and self.arity == 2)
+        if self.bulk_handler is not None:
+            assert has_one_key, f"{self.name!r} has not one key"
+            assert self.route is WRITE or self.arity == 2, f"{self.name!r} reads more than keys"
         assert self.flags <= FLAGS, f"{self.name!r} has unknown flags {set(self.flags - FLAGS)}"
         assert ("write" in self.flags) is (self.route is WRITE), (
             f"{self.name!r}: route and flag 'write' disagree"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from raftkv.applied import AppliedState
 from raftkv.commands import build_table
-from raftkv.commands.table import WRITE, CommandDocs, CommandSpec, CommandTable
-from raftkv.keyspace import Keyspace, ReadsDueKey
+from raftkv.commands.table import WRITE, CommandDocs, CommandSpec, CommandTable, KeySpec
+from raftkv.keyspace import Keyspace, ReadsDueKey, WrongType
 from raftkv.machine import Batch, CorruptEntry, PlacedRead, Run, decode_batch, encode_batch
 from raftkv.raft.types import EntryId
-from raftkv.resp.replies import OK, Error, Reply
+from raftkv.resp.replies import OK, WRONG_TYPE, Error, Reply
 from raftkv.rows import KEYS
 from raftkv.storage.errors import StorageFailure, WriteStalled
-from tests.machine.replica import Replica, check_rows
+from tests.machine.replica import CACHE_BYTES, Replica, check_rows
 from tests.memory_rows import MemoryRows
 
 BATCHES = st.builds(
@@ -395,3 +395,75 @@ def test_many_keys_are_read_as_one_by_one() -> None:
     assert replica.machine.read_keys(get, keys, db=1, clock_ms=99) == [None] * 4
     assert replica.machine.read_keys(get, keys, db=0, clock_ms=100) is None, "k is due by the clock"
     assert replica.machine.lookups_count == 8
+
+
+def _written(
+    commands: list[list[bytes]], *, cache_bytes_max: int
+) -> tuple[list[Reply], list[tuple[bytes, bytes]]]:
+    """The replies and rows of entries with these commands, after some keys were set in other ways."""
+    replica = Replica(cache_bytes_max=cache_bytes_max)
+    replica.write(b"SET", b"due", b"v", b"PXAT", b"100", time_ms=50)
+    replica.write(b"SET", b"lasting", b"v", time_ms=50)
+    replies = replica.machine.apply(replica.next_id(), Batch(200, [Run(0, commands), Run(3, commands)]))
+    check_rows(replica)
+    return replies, replica.all_rows()
+
+
+@pytest.mark.parametrize("cache_bytes_max", [1, CACHE_BYTES])
+@given(
+    commands=st.lists(
+        st.builds(
+            lambda name, key, value, options: [name, key, value, *options],
+            st.just(b"SET"),
+            st.sampled_from([b"due", b"lasting", b"new", b"newer"]),
+            st.binary(max_size=3),
+            st.sampled_from([[], [], [], [b"NX"]]),
+        ),
+        max_size=6,
+    )
+)
+def test_many_sets_at_once_do_what_they_do_one_by_one(
+    cache_bytes_max: int, commands: list[list[bytes]]
+) -> None:
+    """Contract of `bulk_handler`: same replies, same rows, whatever a cache holds."""
+    apart = [[b"set" if place % 2 else b"SET", *args] for place, (_, *args) in enumerate(commands)]
+    assert _written(commands, cache_bytes_max=cache_bytes_max) == _written(
+        apart, cache_bytes_max=cache_bytes_max
+    )
+
+
+def test_what_fails_at_once_is_undone_and_carried_out_one_by_one() -> None:
+    """Contract of `bulk_handler`: it may fail behind some of the requests."""
+
+    def on_many(keyspace: Keyspace, keys: Sequence[bytes]) -> list[Reply]:
+        for key in keys:
+            if key == b"bad":
+                raise WrongType
+            keyspace.set_string(key, b"many")
+        return [OK] * len(keys)
+
+    def on_one(keyspace: Keyspace, args: list[bytes]) -> Reply:
+        if args[1] == b"bad":
+            raise WrongType
+        keyspace.set_string(args[1], (keyspace.get_string(args[1]) or b"") + b"one")
+        return OK
+
+    touchy = CommandSpec(
+        name=b"touchy",
+        arity=2,
+        flags=frozenset({"write"}),
+        route=WRITE,
+        keys=KeySpec(1, 1, 1, flags=("RW", "update")),
+        handler=on_one,
+        bulk_handler=on_many,
+        acl_categories=frozenset(),
+        docs=CommandDocs("Fails at times.", since="", group="test", complexity="O(1)"),
+    )
+    replica = Replica(commands=CommandTable([*build_table(), touchy]))
+    replica.machine.commands.lookup(b"TOUCHY")
+    requests = [[b"TOUCHY", key] for key in (b"a", b"bad", b"b")]
+    assert replica.machine.apply(replica.next_id(), Batch(1, [Run(0, requests)])) == [OK, WRONG_TYPE, OK]
+    assert (replica.read(b"GET", b"a"), replica.read(b"GET", b"b")) == (b"one", b"one")
+    requests = [[b"TOUCHY", key] for key in (b"a", b"c")]
+    assert replica.machine.apply(replica.next_id(), Batch(2, [Run(0, requests)])) == [OK, OK]
+    assert (replica.read(b"GET", b"a"), replica.read(b"GET", b"c")) == (b"many", b"many")
