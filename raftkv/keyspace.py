@@ -186,23 +186,31 @@ class Keyspace:
         self._put(key, record, STRING, expires_ms, value)
 
     def set_strings(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
-        """As `set_string` of each key to the value at its place; replacing what is in memory costs half."""
-        records, change = self._cache.records, self._change_row
+        """As `set_string` of each key to the value at its place, for half of the cost or less."""
+        cache, change = self._cache, self._change_row
+        records = cache.records
         version, used_ms, beginning = self.version, self.clock_ms, self._lasting_string
+        has_looked, new_count = False, 0
         for key, value in zip(keys, values, strict=True):
             record = records.get(key)
-            if (
-                record is not None
-                and record.kind == STRING
-                and not record.expires_ms
-                and len(record.value) == len(value)
-            ):
-                change((record.row_key, beginning + value))
-                record.used_ms = used_ms
-                record.version = version
-                record.value = value
-            else:
+            if record is None and not has_looked:
+                has_looked = True
+                self._load_all(keys)
+                record = records.get(key)
+            if record is None or record.expires_ms or (record.kind != STRING and record.kind != ABSENT):
                 self.set_string(key, value)
+                continue
+            change((record.row_key, beginning + value))
+            if record.kind == ABSENT:
+                record.kind = STRING
+                new_count += 1
+            if len(value) != len(record.value):
+                cache.resize(key, len(value) - len(record.value))
+            record.used_ms = used_ms
+            record.version = version
+            record.value = value
+        if new_count:
+            self._count(new_count, 0)
 
     def delete(self, key: bytes) -> bool:
         """Delete a key; say whether there was one."""
@@ -396,7 +404,18 @@ class Keyspace:
 
     def _load(self, key: bytes) -> Record:
         row_key = rows.key_row(self._place, key)
-        row = self.rows.get(row_key)
+        return self._hold(key, row_key, self.rows.get(row_key))
+
+    def _load_all(self, keys: Iterable[bytes]) -> None:
+        """Load the records that the cache doesn't hold, as far as it has room for them all."""
+        records, place = self._cache.records, self._place
+        missing = [key for key in dict.fromkeys(keys) if key not in records]
+        row_keys = [rows.key_row(place, key) for key in missing]
+        for key, row_key, row in zip(missing, row_keys, self.rows.get_many(row_keys), strict=True):
+            self._hold(key, row_key, row)
+
+    def _hold(self, key: bytes, row_key: bytes, row: bytes | None) -> Record:
+        """Let the cache hold a key's record, made of its row."""
         if row is None:
             record = Record(row_key, ABSENT, 0, 0, b"")
         else:

@@ -71,6 +71,9 @@ class RowStore(Protocol):
     def get(self, row_key: bytes) -> bytes | None:
         """One row's value."""
 
+    def get_many(self, row_keys: list[bytes]) -> list[bytes | None]:
+        """The rows' values, in the order of the keys."""
+
     def scan(self, first: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """The rows of [first, end) as they are at the moment of this call; None: to the last."""
 
@@ -245,6 +248,13 @@ class PendingRows:
         if self._ranges and _is_covered(row_key, self._ranges):
             return None
         return self._store.get(row_key)
+
+    def get_many(self, row_keys: list[bytes]) -> list[bytes | None]:
+        """The rows' values, in the order of the keys."""
+        self._fold()
+        if self._puts or self._ranges:
+            return [self.get(row_key) for row_key in row_keys]
+        return self._store.get_many(row_keys)
 
     def put(self, row_key: bytes, value: bytes) -> None:
         """Set one row."""

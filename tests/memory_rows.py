@@ -29,6 +29,10 @@ class MemoryRows:
         self.gets_count += 1
         return self.rows.get(row_key)
 
+    def get_many(self, row_keys: list[bytes]) -> list[bytes | None]:
+        """The rows' values."""
+        return [self.get(row_key) for row_key in row_keys]
+
     def scan(self, first: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """The rows of [first, end) as of this call."""
         return iter(

@@ -22,7 +22,7 @@ import struct
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rocksdict import Options, Rdict, RdictIter, ReadOptions, WriteBatch, WriteOptions
 
@@ -94,6 +94,14 @@ class KvStore:
         except Exception as error:
             raise failure_of("reading the state", error) from error
         return value
+
+    def get_many(self, row_keys: list[bytes]) -> list[bytes | None]:
+        """Give the rows' values, in order: for many, a third of the cost of `get`. Raises StorageFailure."""
+        try:
+            values: Any = self._database.get(row_keys)  # type: ignore[arg-type]  # it only reads the list
+        except Exception as error:
+            raise failure_of("reading the state", error) from error
+        return list(values)
 
     def scan(self, first: bytes, end: bytes | None) -> Scan:
         """Iterate over the rows of [first, end) in the order of their keys; None: to the last one.

@@ -166,3 +166,18 @@ def test_rollback_names_the_rows_that_it_took_back() -> None:
     assert sorted(pending.rollback(savepoint)) == [b"\x0100000", b"\x0100001"]
     assert pending.rollback(savepoint) == []
     assert pending.get(b"\x01kept") == b"v"
+
+
+def test_many_rows_are_read_through_what_is_pending() -> None:
+    """Contract of `get_many`: as `get`, whether nothing, a row or a range has changed."""
+    store = MemoryRows()
+    store.write({b"\x01a": b"1", b"\x01b": b"2", b"\x01c": b"3"}, [], AppliedState(1, 1))
+    pending = PendingRows(store)
+    keys = [b"\x01c", b"\x01a", b"\x01x", b"\x01b"]
+    assert pending.get_many(keys) == [b"3", b"1", None, b"2"]
+    pending.put(b"\x01x", b"new")
+    pending.delete(b"\x01a")
+    assert pending.get_many(keys) == [b"3", None, b"new", b"2"]
+    pending.write(AppliedState(2, 1))
+    pending.delete_range(b"\x01b", b"\x01d")
+    assert pending.get_many(keys) == [None, None, b"new", None]

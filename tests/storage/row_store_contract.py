@@ -34,6 +34,13 @@ class RowStoreContract:
         assert (store.get(b"\x01a"), store.get(b"\x01b"), store.get(b"\x01c")) == (None, b"", b"4")
         assert store.applied == APPLIED
 
+    def test_many_rows_are_read_in_the_order_of_their_keys(self, store: RowStore) -> None:
+        """Contract: `get_many` gives what `get` does, for keys in any order, twice, or none."""
+        store.write({b"\x01a": b"1", b"\x01b": b"", b"\x01c": b"3"}, [], APPLIED)
+        keys = [b"\x01c", b"\x01x", b"\x01a", b"\x01c", b"\x01b"]
+        assert store.get_many(keys) == [store.get(key) for key in keys] == [b"3", None, b"1", b"3", b""]
+        assert store.get_many([]) == []
+
     def test_ranges_are_deleted_before_rows_are_put(self, store: RowStore) -> None:
         """Contract: a row put after its range was deleted stays."""
         store.write({bytes((1, n)): b"old" for n in range(10)}, [], AppliedState(1, 1))
