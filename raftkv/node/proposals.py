@@ -18,7 +18,7 @@ from raftkv.machine import Batch, CorruptEntry, encode_batch
 from raftkv.node.clock import Clock, LogClock
 from raftkv.node.forwarding import ForwardInbox, ForwardOutbox, Settled
 from raftkv.node.pace import Pace
-from raftkv.node.pending import Gatherer, Pending, PendingBatch, ReplySink
+from raftkv.node.pending import BATCH_COMMANDS_MAX, Gatherer, Pending, PendingBatch, ReplySink
 from raftkv.raft import LEADER, NOBODY, EntryId, Forward, Message, NotLeader, ProposalDropped, RaftCore
 from raftkv.resp.replies import Reply
 
@@ -157,8 +157,11 @@ class Proposals:
         """
         gatherer = self._gatherer
         batch = gatherer.pop() if len(gatherer) else PendingBatch(deadline_ns=self._deadline_ns())
-        bytes_left = self.config.batch_bytes_max - batch.size_bytes
-        forwarded = gatherer.take_forwarded(self._core.current_term, bytes_left)
+        forwarded = gatherer.take_forwarded(
+            self._core.current_term,
+            bytes_max=self.config.batch_bytes_max - batch.size_bytes,
+            count_max=BATCH_COMMANDS_MAX - batch.count,
+        )
         runs = [run for each in forwarded for run in each.runs]
         if not batch.count and not runs:
             return True

@@ -156,7 +156,9 @@ def test_what_was_passed_on_in_an_earlier_term_is_never_proposed() -> None:
     gatherer.add_forwarded(5, [Run(0, [[b"old"]])], size_bytes=10)
     gatherer.add_forwarded(6, [Run(0, [[b"new"]])], size_bytes=10)
     assert gatherer.has_any
-    assert [each.runs for each in gatherer.take_forwarded(6, 1000)] == [[Run(0, [[b"new"]])]]
+    assert [each.runs for each in gatherer.take_forwarded(6, bytes_max=1000, count_max=9)] == [
+        [Run(0, [[b"new"]])]
+    ]
     assert not gatherer.has_any
     gatherer.add_forwarded(6, [Run(0, [[b"new"]])], size_bytes=10)
     gatherer.drop_forwarded()
@@ -168,12 +170,16 @@ def test_what_was_passed_on_is_taken_as_far_as_it_fits_and_put_back_in_order() -
     gatherer = Gatherer(1000, deadline_ns=lambda: 100)
     for number in range(3):
         gatherer.add_forwarded(5, [Run(0, [[b"%d" % number]])], size_bytes=40)
-    taken = gatherer.take_forwarded(5, 80)
+    taken = gatherer.take_forwarded(5, bytes_max=80, count_max=9)
     assert [each.runs[0].commands for each in taken] == [[[b"0"]], [[b"1"]]]
     assert gatherer.size_bytes == 40
     gatherer.put_back_forwarded(taken)
     assert gatherer.size_bytes == 120
-    assert [each.runs[0].commands for each in gatherer.take_forwarded(5, 0)] == [[[b"0"]]]
+    taken = gatherer.take_forwarded(5, bytes_max=200, count_max=2)
+    assert [each.runs[0].commands for each in taken] == [[[b"0"]], [[b"1"]]]
+    gatherer.put_back_forwarded(taken)
+    taken = gatherer.take_forwarded(5, bytes_max=0, count_max=0)
+    assert [each.runs[0].commands for each in taken] == [[[b"0"]]]
 
 
 def test_own_replies_come_before_those_of_other_nodes_commands() -> None:

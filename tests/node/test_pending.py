@@ -9,7 +9,7 @@ import pytest
 
 from raftkv.commands import build_table
 from raftkv.commands.table import Sliced
-from raftkv.node.pending import Gatherer, OwnBatches, Pending, PendingBatch, WaitingRead
+from raftkv.node.pending import BATCH_COMMANDS_MAX, Gatherer, OwnBatches, Pending, PendingBatch, WaitingRead
 from raftkv.raft import EntryId
 from raftkv.resp.replies import OK, Reply
 
@@ -133,6 +133,16 @@ def test_a_full_batch_is_closed() -> None:
     assert (len(gatherer), gatherer.size_bytes) == (3, 601)
     assert [gatherer.pop() for _ in range(3)] == [first, second, third]
     assert (len(gatherer), gatherer.size_bytes) == (0, 0)
+
+
+def test_a_batch_of_many_commands_is_closed() -> None:
+    """An entry is applied in one piece, so it must not hold too many commands, however small they are."""
+    gatherer = gatherer_of(1 << 20)
+    names = [b"a"] * (BATCH_COMMANDS_MAX - 1)
+    first = add(gatherer, Sink(), 0, *names)
+    assert add(gatherer, Sink(), 0, b"a") is first
+    assert add(gatherer, Sink(), 0, b"a") is not first
+    assert [gatherer.pop().count for _ in range(2)] == [BATCH_COMMANDS_MAX, 1]
 
 
 def test_overdue_batches_are_taken_out() -> None:
