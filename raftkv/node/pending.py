@@ -20,7 +20,6 @@ from raftkv.machine import Batch, Run
 from raftkv.raft import EntryId
 from raftkv.resp.replies import Reply
 
-
 #: Commands of one entry; what one connection or another node sent together is not taken apart. An entry is
 #: applied in one piece, and this many new keys take 15 ms.
 BATCH_COMMANDS_MAX: Final = 2048
