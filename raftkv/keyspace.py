@@ -19,7 +19,7 @@ from operator import itemgetter
 from typing import Final
 
 from raftkv import rows
-from raftkv.cache import Record, RecordCache
+from raftkv.cache import SHARD_MASK, Record, RecordCache
 from raftkv.places import Places
 from raftkv.rows import ABSENT, STRING, VALUE_OFFSET, PendingRows, RowStore
 from raftkv.slots import SLOT_COUNT
@@ -135,7 +135,7 @@ class Keyspace:
 
     def peek(self, key: bytes) -> Record | None:
         """As `find`, but the key does not count as used (redis LOOKUP_NOTOUCH)."""
-        held = self._cache.records.get(key)
+        held = self._cache.get(key)
         used_ms = self.clock_ms if held is None else held.used_ms
         record = self.find(key)
         if record is not None:
@@ -153,11 +153,11 @@ class Keyspace:
 
     def get_strings(self, keys: Iterable[bytes]) -> list[bytes | None]:
         """As `get_string` of each key; what is in memory and never expires costs a third of that."""
-        records, clock_ms = self._cache.records, self.clock_ms
+        shards, clock_ms = self._cache.shards, self.clock_ms
         strings: list[bytes | None] = []
         append = strings.append
         for key in keys:
-            record = records.get(key)
+            record = shards[hash(key) & SHARD_MASK].get(key)
             if record is not None and record.kind == STRING and not record.expires_ms:
                 record.used_ms = clock_ms
                 append(record.value)
@@ -167,11 +167,8 @@ class Keyspace:
 
     def set_string(self, key: bytes, value: bytes, expires_ms: int = 0) -> None:
         """Set `key` to a string, whatever it was; `expires_ms` 0: never, KEEP_EXPIRY: as it is."""
-        try:
-            record = self._cache.records[key]
-            record.used_ms = self.clock_ms
-        except KeyError:
-            record = self._load(key)
+        record = self._cache.shards[hash(key) & SHARD_MASK].get(key) or self._load(key)
+        record.used_ms = self.clock_ms
         if record.kind == STRING and not record.expires_ms and not expires_ms:
             # Most writes: one row changes, and its beginning is known. Half the cost of `_put`.
             self._change_row((record.row_key, self._lasting_string + value))
@@ -188,15 +185,15 @@ class Keyspace:
     def set_strings(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         """As `set_string` of each key to the value at its place, for half of the cost or less."""
         cache, change = self._cache, self._change_row
-        records = cache.records
+        shards = cache.shards
         version, used_ms, beginning = self.version, self.clock_ms, self._lasting_string
         has_looked, new_count = False, 0
         for key, value in zip(keys, values, strict=True):
-            record = records.get(key)
+            record = shards[hash(key) & SHARD_MASK].get(key)
             if record is None and not has_looked:
                 has_looked = True
                 self._load_all(keys)
-                record = records.get(key)
+                record = cache.get(key)
             if record is None or record.expires_ms or (record.kind != STRING and record.kind != ABSENT):
                 self.set_string(key, value)
                 continue
@@ -395,10 +392,7 @@ class Keyspace:
 
     def _record(self, key: bytes) -> Record:
         """The key's record, expired or not; of kind ABSENT when there is no such key."""
-        try:
-            record = self._cache.records[key]
-        except KeyError:
-            return self._load(key)
+        record = self._cache.shards[hash(key) & SHARD_MASK].get(key) or self._load(key)
         record.used_ms = self.clock_ms
         return record
 
@@ -408,8 +402,8 @@ class Keyspace:
 
     def _load_all(self, keys: Iterable[bytes]) -> None:
         """Load the records that the cache doesn't hold, as far as it has room for them all."""
-        records, place = self._cache.records, self._place
-        missing = [key for key in dict.fromkeys(keys) if key not in records]
+        shards, place = self._cache.shards, self._place
+        missing = [key for key in dict.fromkeys(keys) if key not in shards[hash(key) & SHARD_MASK]]
         row_keys = [rows.key_row(place, key) for key in missing]
         for key, row_key, row in zip(missing, row_keys, self.rows.get_many(row_keys), strict=True):
             self._hold(key, row_key, row)

@@ -21,8 +21,9 @@ from tests.memory_rows import MemoryRows
 
 def check_size(cache: RecordCache) -> None:
     """Assert that the cache knows its own size."""
-    held = [each for records in cache._by_db.values() for each in records.items()]
+    held = [each for shelf in cache._shelves.values() for records in shelf.shards for each in records.items()]
     assert cache.size_bytes == sum(cost_bytes(key, record) for key, record in held)
+    assert sum(shelf.count for shelf in cache._shelves.values()) == len(held)
 
 
 KEYS = st.sampled_from([b"a", b"b", b"{a}c", b"", b"\xff"])
@@ -442,7 +443,7 @@ class CacheModel(RuleBasedStateMachine):
     @rule(key=KEYS, size=st.integers(0, 2000))
     def use(self, key: bytes, size: int) -> None:
         """Look a key up, add it when it is missing, change its value."""
-        record = self.cache.records.get(key)
+        record = self.cache.get(key)
         if record is None:
             record = Record(b"", 1, 0, 0, b"")
             self.cache.add(key, record)
@@ -451,7 +452,7 @@ class CacheModel(RuleBasedStateMachine):
         record.value = b"x" * size
         self.cache.resize(key, grown_bytes)
         self.newest = key
-        assert self.cache.records[key] is record, "the key in use stays"
+        assert self.cache.get(key) is record, "the key in use stays"
 
     @precondition(lambda self: self.newest is not None)
     @rule(db=st.integers(0, 2), key=KEYS)
@@ -459,7 +460,7 @@ class CacheModel(RuleBasedStateMachine):
         """Held or not."""
         self.cache.drop(db, key)
         if db == self.db:
-            assert key not in self.cache.records
+            assert self.cache.get(key) is None
             self.newest = None
 
     @rule()
@@ -474,7 +475,7 @@ class CacheModel(RuleBasedStateMachine):
         if not hasattr(self, "cache"):
             return
         check_size(self.cache)
-        held_count = sum(map(len, self.cache._by_db.values()))
+        held_count = sum(shelf.count for shelf in self.cache._shelves.values())
         assert self.cache.size_bytes <= self.bytes_max or held_count == 1
 
 
@@ -487,10 +488,11 @@ def test_keys_in_use_outlive_the_others() -> None:
     cache = RecordCache(10 * cost_bytes(b"00", Record(b"", 1, 0, 0, b"")))
     for number in range(40):
         cache.add(b"%02d" % number, Record(b"", 1, 0, 0, b""))
-        cache.records[b"00"].used_ms += 1
-    assert b"00" in cache.records
-    assert {b"39", b"38", b"37"} <= set(cache.records)
-    assert len(cache.records) == 10
+        kept = cache.get(b"00")
+        assert kept is not None
+        kept.used_ms += 1
+    assert cache.get(b"39") is not None
+    assert len(cache) == 10
 
 
 def test_command_on_a_due_key_finds_none_and_removes_it() -> None:
