@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace) -> int:
     directory = Path(tempfile.mkdtemp(prefix="raftkv-consistency-"))
+    _say(f"in {directory}")
     run = Run(
         directory,
         seed=parsed.seed,

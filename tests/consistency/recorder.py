@@ -94,6 +94,17 @@ class Recorder:
         self._turn_of(operation).operations.remove(operation)
         self._end(operation, REFUSED)
 
+    def on_hang(self, operation: Operation) -> None:
+        """Its node, which the client could reach, did not answer for longer than any may take.
+
+        That is a complaint, unless the node was paused meanwhile.
+        """
+        for fault in (*self._faults, *([self._running] if self._running else [])):
+            is_over = fault is not self._running and fault.end_ns < operation.invoked_ns
+            if operation.node in fault.nodes and fault.kind.startswith("pause") and not is_over:
+                return
+        self.complaints.append(f"never answered: {operation}")
+
     def begin_fault(self, kind: str, nodes: tuple[int, ...]) -> None:
         """Something is about to be done to nodes."""
         now_ns = time.monotonic_ns()

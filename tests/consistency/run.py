@@ -107,7 +107,7 @@ class Result:
 
 
 class Run:
-    """One run: a directory, a seed, a time. `run` is called once."""
+    """One run: a directory, a seed, a time."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class Run:
         self._stop = asyncio.Event()
 
     async def run(self) -> Result:
-        """Run, and end every process that was started."""
+        """Run, and end every process that was started. Called once."""
         node_ids = range(1, self._node_count + 1)
         ports = await self._relay.open(node_ids)
         cluster = Cluster(
@@ -177,6 +177,7 @@ class Run:
             for number in range(1, count + 1)
         ]
         clients_stop = asyncio.Event()
+        self._recorder.figures.restart_silence(time.monotonic_ns())
         async with asyncio.TaskGroup() as group:
             judging = group.create_task(self._judge_all())
             measuring = group.create_task(self._measure_stalls())

@@ -20,7 +20,7 @@ from tests.consistency.faces import Face
 from tests.consistency.history import Failure, Operation, Reply
 from tests.consistency.recorder import Recorder
 from tests.integration.cluster import NodeProcess
-from tests.integration.wire import error_prefix
+from tests.integration.wire import ANSWER_SECONDS_MAX, error_prefix
 
 #: Errors after which nothing was done.
 _REFUSALS = frozenset({"MOVED", "CLUSTERDOWN", "TRYAGAIN", "LOADING"})
@@ -28,8 +28,8 @@ _REFUSALS = frozenset({"MOVED", "CLUSTERDOWN", "TRYAGAIN", "LOADING"})
 _UNKNOWN = "UNKNOWN"
 _PIPELINE_MAX = 5
 _CONNECT_SECONDS = 0.5
-#: How long clients wait for an answer; the last is longer than a node may take.
-_PATIENCE_SECONDS = (0.3, 1.0, 6.0)
+#: How long clients wait for the answers to what they sent at once; the last is longer than a node may take.
+_PATIENCE_SECONDS = (0.3, 1.0, ANSWER_SECONDS_MAX)
 _THINK_SECONDS = 0.012
 _IDLE_SECONDS = (0.1, 1.5)
 _IDLE_PART = 0.03
@@ -42,6 +42,10 @@ _READ_BYTES = 1 << 16
 
 class Lost(Exception):
     """The connection is of no use any more; what was sent on it may have been done."""
+
+
+class Late(Lost):
+    """Nothing came in time on a connection that stands."""
 
 
 class Connection:
@@ -71,6 +75,8 @@ class Connection:
             try:
                 async with asyncio.timeout_at(deadline):
                     data = await self._reader.read(_READ_BYTES)
+            except TimeoutError as late:
+                raise Late("no answer in time") from late
             except OSError as failure:
                 raise Lost(str(failure)) from failure
             if not data:
@@ -87,14 +93,23 @@ class Client:
     """One client: one connection at a time, one pipeline at a time."""
 
     def __init__(
-        self, name: str, face: Face, nodes: Sequence[NodeProcess], source: random.Random, recorder: Recorder
+        self,
+        name: str,
+        face: Face,
+        nodes: Sequence[NodeProcess],
+        source: random.Random,
+        recorder: Recorder,
+        *,
+        patience_seconds: Sequence[float] = _PATIENCE_SECONDS,
     ) -> None:
+        """`patience_seconds` are drawn from; to wait for the last of them in vain is worth a complaint."""
         self.name = name
         self._face = face
         self._nodes = nodes
         self._node = source.choice(nodes)
         self._source = source
         self._recorder = recorder
+        self._patiences = patience_seconds
         #: The connection's number, and how long its replies are waited for.
         self._number = 0
         self._patience_seconds = 0.0
@@ -122,7 +137,7 @@ class Client:
 
     async def _connect(self) -> Connection:
         self._number = self._recorder.next_connection()
-        self._patience_seconds = self._source.choice(_PATIENCE_SECONDS)
+        self._patience_seconds = self._source.choice(self._patiences)
         connection = await Connection.open(self._face.port_of(self._node))
         if self._face.opening:
             connection.send(self._face.opening)
@@ -165,7 +180,9 @@ class Client:
         for place, operation in enumerate(sent):
             try:
                 reply = await connection.receive(deadline)
-            except Lost:
+            except Lost as lost:
+                if isinstance(lost, Late) and self._patience_seconds == self._patiences[-1]:
+                    self._recorder.on_hang(operation)
                 for each in sent[place:]:
                     self._recorder.lose(each)
                 raise
