@@ -21,6 +21,9 @@ class Face:
     opening: tuple[tuple[str, ...], ...] = ()
     #: Only reads are sent to it, to any node.
     is_for_reads: bool = False
+    #: After which part of its pipelines a client goes to another node without need. Who reads moves much:
+    #: what is to be found is a node that is behind, and that others have left.
+    leave_part: float = 0.01
     #: A node that doesn't lead may send the client to the one that does.
     may_say_moved: bool = True
 
@@ -36,7 +39,7 @@ def _standalone_port(node: NodeProcess) -> int:
 #: A node of a Redis Cluster: whoever isn't the leader says MOVED.
 CLUSTER = Face("cluster", _client_port)
 #: The same, on connections that read at any node. Such reads are as linearizable as all others.
-READONLY = Face("readonly", _client_port, opening=(("READONLY",),), is_for_reads=True)
+READONLY = Face("readonly", _client_port, opening=(("READONLY",),), is_for_reads=True, leave_part=0.15)
 #: One single Redis: every node takes every command.
 STANDALONE = Face("standalone", _standalone_port, may_say_moved=False)
 

@@ -18,11 +18,11 @@ from tests.consistency.relay import Relay, Way
 from tests.integration.cluster import Cluster, NodeProcess
 from tests.integration.wire import NoAnswer, ask
 
+#: How often it is the leader that is picked on.
+LEADER_PART = 0.65
 #: Seconds between two faults.
 _REST_SECONDS = (0.0, 0.4)
 _ASK_SECONDS = 1.0
-#: How often it is the leader that is picked on.
-_LEADER_PART = 0.65
 #: How often the next fault comes only once a write was acknowledged after the last.
 _RECOVERED_PART = 0.85
 #: How often a leader's pause or isolation lasts until another one leads.
@@ -46,6 +46,7 @@ class Faults:
         *,
         election_timeout_seconds: float,
         kinds: Sequence[str] = (),
+        leader_part: float = LEADER_PART,
     ) -> None:
         """`kinds` are the names of those that are used; none: all."""
         self._cluster = cluster
@@ -68,6 +69,7 @@ class Faults:
             "cut halves": self._cut_halves,
         }
         self._used = list(kinds or self._kinds)
+        self._leader_part = leader_part
         #: Every kind was done at least once.
         self.is_complete = False
 
@@ -208,7 +210,7 @@ class Faults:
         """Draw a node; return it and its role."""
         leader = await self._leader()
         others = [node for node in self._cluster.nodes if node is not leader]
-        if leader is not None and self._source.random() < _LEADER_PART:
+        if leader is not None and self._source.random() < self._leader_part:
             return leader, _LEADER
         return self._source.choice(others), _FOLLOWER
 

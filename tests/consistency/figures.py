@@ -62,8 +62,9 @@ class Figures:
         return (now_ns - self._written_ns) / 1e9 if self._written_ns else 0.0
 
     def restart_silence(self, now_ns: int) -> None:
-        """Nobody wrote for a while because nobody was to."""
+        """Nobody wrote for a while because nobody was to, or could: no node's fault."""
         self._written_ns = now_ns
+        self._unrecovered.clear()
 
     @property
     def is_recovered(self) -> bool:

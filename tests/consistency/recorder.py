@@ -15,6 +15,8 @@ from tests.consistency.history import Fault, History, Operation, Reply
 from tests.consistency.register import is_read
 
 _KEYS_COUNT = 3
+#: The kind of what is no fault, but shown as one.
+_STALL = "stall of the clients"
 
 
 @dataclass(slots=True)
@@ -97,13 +99,18 @@ class Recorder:
     def on_hang(self, operation: Operation) -> None:
         """Its node, which the client could reach, did not answer for longer than any may take.
 
-        That is a complaint, unless the node was paused meanwhile.
+        That is a complaint, unless the node was paused meanwhile, or the clients were.
         """
-        for fault in (*self._faults, *([self._running] if self._running else [])):
-            is_over = fault is not self._running and fault.end_ns < operation.invoked_ns
-            if operation.node in fault.nodes and fault.kind.startswith("pause") and not is_over:
-                return
-        self.complaints.append(f"never answered: {operation}")
+        running = [] if self._running is None else [self._running]
+        over = [fault for fault in self._faults if fault.end_ns >= operation.invoked_ns]
+        if not any(_excuses(fault, operation.node) for fault in (*running, *over)):
+            self.complaints.append(f"never answered: {operation}")
+
+    def on_stall(self, begin_ns: int) -> None:
+        """The clients' own process stood still until now: nothing can be said about times."""
+        now_ns = time.monotonic_ns()
+        self._faults.append(Fault(_STALL, (), begin_ns, now_ns))
+        self.figures.restart_silence(now_ns)
 
     def begin_fault(self, kind: str, nodes: tuple[int, ...]) -> None:
         """Something is about to be done to nodes."""
@@ -140,3 +147,8 @@ class Recorder:
         oldest_ns = min([begin_ns, *left])
         self._faults = [fault for fault in self._faults if fault.end_ns >= oldest_ns]
         return History(operations, [fault for fault in faults if fault.end_ns >= begin_ns])
+
+
+def _excuses(fault: Fault, node: int) -> bool:
+    """Whether a node need not have answered during a fault."""
+    return fault.kind == _STALL or (fault.kind.startswith("pause") and node in fault.nodes)

@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.consistency.checker import TooHard, Violation, check
 from tests.consistency.drawing import draw, excerpt
 from tests.consistency.faces import CLIENTS_BY_FACE
-from tests.consistency.faults import Faults
+from tests.consistency.faults import LEADER_PART, Faults
 from tests.consistency.figures import Figures
 from tests.consistency.history import History, Operation, by_key
 from tests.consistency.recorder import Recorder
@@ -48,6 +48,8 @@ _PROGRESS_SECONDS = 10.0
 #: A majority soon comes back after every fault: nobody being able to write for so long is a failure.
 _SILENCE_SECONDS_MAX = 20.0
 _STALL_LOOK_SECONDS = 0.02
+#: Standing still for longer than this is taken into account.
+_STALL_SECONDS_MAX = 1.0
 _LEADER_LINE = re.compile(r": leader in term (\d+),")
 
 
@@ -118,12 +120,13 @@ class Run:
         node_count: int = 3,
         module: str = "raftkv",
         kinds: Sequence[str] = (),
+        leader_part: float = LEADER_PART,
         say: Callable[[str], None] = print,
     ) -> None:
         """It lasts for `seconds`, and until every kind of fault was done once, or something is found.
 
-        `module` is what each node's process runs, `kinds` are the faults (none: all), and `say` is handed a
-        line of progress now and then.
+        `module` is what each node's process runs, `kinds` are the faults (none: all), `leader_part` is how
+        often it is the leader that is picked on, and `say` is handed a line of progress now and then.
         """
         self._directory = directory
         self._seed = seed
@@ -132,6 +135,7 @@ class Run:
         self._node_count = node_count
         self._module = module
         self._kinds = kinds
+        self._leader_part = leader_part
         self._say = say
         self._relay = Relay()
         self._recorder = Recorder()
@@ -154,6 +158,9 @@ class Run:
         try:
             await asyncio.to_thread(cluster.start_and_wait)
             await self._load(cluster)
+            if self._recorder.complaints:
+                for node in cluster.nodes:
+                    node.end_with_stacks()
         finally:
             cluster.close()
             await self._relay.close()
@@ -170,6 +177,7 @@ class Run:
             self._fork(),
             election_timeout_seconds=timeout_seconds,
             kinds=self._kinds,
+            leader_part=self._leader_part,
         )
         clients = [
             Client(f"{face.name}-{number}", face, cluster.nodes, self._fork(), self._recorder)
@@ -214,7 +222,10 @@ class Run:
                 self._turn()
                 await self._hold_clients()
             if figures.silence_seconds(time.monotonic_ns()) > _SILENCE_SECONDS_MAX:
-                self._recorder.complaints.append(f"nobody could write for {_SILENCE_SECONDS_MAX:g} s")
+                states = ", ".join(f"node {node.node_id} {node.process_state()}" for node in cluster.nodes)
+                self._recorder.complaints.append(
+                    f"nobody could write for {_SILENCE_SECONDS_MAX:g} s: {states}"
+                )
             for node in cluster.nodes:
                 if node.has_died():
                     self._recorder.complaints.append(f"node {node.node_id} ended by itself")
@@ -268,10 +279,12 @@ class Run:
     async def _measure_stalls(self) -> None:
         figures = self._recorder.figures
         while True:
-            begin = time.monotonic()
+            begin_ns = time.monotonic_ns()
             await asyncio.sleep(_STALL_LOOK_SECONDS)
-            stall_seconds = time.monotonic() - begin - _STALL_LOOK_SECONDS
+            stall_seconds = (time.monotonic_ns() - begin_ns) / 1e9 - _STALL_LOOK_SECONDS
             figures.stall_seconds_max = max(figures.stall_seconds_max, stall_seconds)
+            if stall_seconds > _STALL_SECONDS_MAX:
+                self._recorder.on_stall(begin_ns)
 
     async def _settle(self, cluster: Cluster) -> None:
         """Wait until the cluster is whole, with clients still at it."""

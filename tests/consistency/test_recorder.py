@@ -72,6 +72,15 @@ def test_no_answer_is_a_complaint_unless_the_node_was_paused(is_over: bool) -> N
     assert len(recorder.complaints) == 1
 
 
+def test_no_answer_is_no_complaint_if_the_clients_themselves_stood_still() -> None:
+    """Whoever is stopped with the nodes, or sleeps with the machine, can't tell how long anything took."""
+    recorder = Recorder()
+    operation = _begun(recorder)
+    recorder.on_stall(operation.invoked_ns)
+    recorder.on_hang(operation)
+    assert recorder.complaints == []
+
+
 def test_recovery_ends_with_a_write_that_was_sent_after_the_fault_began() -> None:
     """One that was under way by then says nothing."""
     figures = Figures()

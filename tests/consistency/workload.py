@@ -33,8 +33,6 @@ _PATIENCE_SECONDS = (0.3, 1.0, ANSWER_SECONDS_MAX)
 _THINK_SECONDS = 0.012
 _IDLE_SECONDS = (0.1, 1.5)
 _IDLE_PART = 0.03
-#: How often a client goes to another node without need.
-_LEAVE_PART = 0.01
 #: Before a client whose connection failed, or who was refused, goes on.
 _PAUSE_SECONDS = 0.02
 _READ_BYTES = 1 << 16
@@ -166,7 +164,7 @@ class Client:
         refusal, has_unknown = await self._outcomes(connection, sent)
         if refusal is not None:
             self._follow(refusal)
-        elif self._source.random() < _LEAVE_PART:
+        elif self._source.random() < self._face.leave_part:
             self._node = self._source.choice(self._nodes)
             return False
         return refusal is None and not has_unknown

@@ -85,6 +85,14 @@ class NodeProcess:
         """Whether the process exists, paused or not."""
         return self._process is not None and self._process.poll() is None
 
+    def process_state(self) -> str:
+        """Say what the kernel says: somebody else may have stopped it, or it may wait for the disk."""
+        if not self.is_running():
+            return "does not run"
+        after_name = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2]
+        letter = after_name.split()[0]
+        return {"T": "is stopped by SIGSTOP", "D": "waits for the disk"}.get(letter, "runs")
+
     def has_died(self) -> bool:
         """Whether the process ended without having been told to."""
         if self._process is None or self._was_ended:
@@ -99,7 +107,7 @@ class NodeProcess:
         with self.log_path.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self._module, "serve", "--config", str(self.directory / "node.toml")],
-                env={**environment, "PYTHONPATH": str(self._checkout)},
+                env={**environment, "PYTHONPATH": str(self._checkout), "PYTHONFAULTHANDLER": "1"},
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -141,6 +149,14 @@ class NodeProcess:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"node {self.node_id} does not end\n{self.log_tail()}") from None
 
+    def end_with_stacks(self) -> None:
+        """End the process, which writes into its log what each of its threads was doing (SIGABRT)."""
+        if self.is_running():
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGABRT)
+            self.expect_end()
+            self.wait_for_end()
+
     def close(self) -> None:
         """End the process whatever it does."""
         if self._process is not None and self._process.poll() is None:
@@ -153,7 +169,7 @@ class NodeProcess:
 
     def log_tail(self) -> str:
         """The end of the log under a headline."""
-        state = "runs" if self.is_running() else "does not run"
+        state = self.process_state()
         tail = self.log_text()[-_LOG_BYTES_SHOWN:]
         return f"--- node {self.node_id}, port {self.port}, {state}: {self.log_path}\n{tail}"
 
