@@ -23,6 +23,9 @@ _GAP = 8
 _CHARACTER = 5.6
 _LABEL_CHARACTERS_MIN = 3
 _TICKS_COUNT = 12
+#: Of how long the operations to explain took: how much is shown before and after them.
+_MARGIN = 1.0
+_LINE = 14
 
 _COLOURS = {
     "kill": "#d62728",
@@ -66,16 +69,43 @@ class _Scale:
         return round(_LEFT + part * (_WIDTH - _LEFT - 10), 1)
 
 
-def draw(history: History, *, highlighted: Collection[Operation], title: str) -> str:
-    """Return the SVG of a history's operations and faults, from its first call to its last return."""
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From when to when."""
+
+    begin_ns: int
+    end_ns: int
+
+    def has(self, begin_ns: int, end_ns: int) -> bool:
+        """Whether what went on from here to there did so in the span too."""
+        return begin_ns <= self.end_ns and end_ns >= self.begin_ns
+
+
+def span_of(operations: Sequence[Operation], *, margin: float = 0.0) -> Span:
+    """Return when operations were sent and answered, and of that time `margin` more before and after."""
+    begin_ns = min(each.invoked_ns for each in operations)
+    end_ns = max(each.invoked_ns if each.returned_ns is None else each.returned_ns for each in operations)
+    slack_ns = int((end_ns - begin_ns) * margin)
+    return Span(begin_ns - slack_ns, end_ns + slack_ns)
+
+
+def explain(history: History, highlighted: Sequence[Operation], *, key: bytes, text: str) -> str:
+    """Return the SVG of what was about one key around a few operations, which are highlighted."""
+    span = span_of(highlighted, margin=_MARGIN)
+    return draw(excerpt(history, span, key=key), span, highlighted=highlighted, text=text)
+
+
+def draw(history: History, span: Span, *, highlighted: Collection[Operation], text: str) -> str:
+    """Return the SVG of a history's operations and faults in a span of time, under a text of some lines."""
     shown = sorted(history.operations, key=lambda each: each.invoked_ns)
-    times = [time for each in shown for time in (each.invoked_ns, each.returned_ns) if time is not None]
-    scale = _Scale(min(times, default=0), max(times, default=1))
+    scale = _Scale(span.begin_ns, span.end_ns)
+    title = text.splitlines()
+    head_bottom = 20 + _LINE * len(title)
     bad = set(map(id, highlighted))
     rows: dict[str, list[list[Operation]]] = {}
     for each in shown:
         _put(rows.setdefault(each.client, []), each, scale.end_ns)
-    lanes, top = [], 40
+    lanes, top = [], head_bottom + 16
     for name in sorted(rows):
         lanes.append(_Lane(name, top, _ROW * len(rows[name])))
         top += lanes[-1].height + _GAP
@@ -85,8 +115,8 @@ def draw(history: History, *, highlighted: Collection[Operation], title: str) ->
     }
     bottom = top + len(nodes) * (_ROW + _GAP)
     parts = [
-        *_rules(scale, bottom),
-        *(part for fault in history.faults for part in _fault(fault, scale, node_lanes, bottom)),
+        *_rules(scale, head_bottom, bottom),
+        *(part for fault in history.faults for part in _fault(fault, scale, node_lanes, head_bottom, bottom)),
         *(_name(lane) for lane in (*lanes, *node_lanes.values())),
     ]
     for lane in lanes:
@@ -98,28 +128,21 @@ def draw(history: History, *, highlighted: Collection[Operation], title: str) ->
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{bottom + 30}">'
         f"<style>{_STYLE}</style>{_FADE}"
-        f'<rect width="100%" height="100%" fill="white"/>{_text(10, 16, title)}'
+        '<rect width="100%" height="100%" fill="white"/>'
     )
-    return "\n".join([head, *parts, "</svg>"]) + "\n"
+    lines = [_text(10, 16 + _LINE * place, line) for place, line in enumerate(title)]
+    return "\n".join([head, *lines, *parts, "</svg>"]) + "\n"
 
 
-def excerpt(history: History, operations: Sequence[Operation], *, key: bytes, margin: float = 0.3) -> History:
-    """Return what of a history is about one key and a few operations, with some time around them.
-
-    Writes of unknown outcome that were sent long before are left out.
-    """
-    begin_ns = min(each.invoked_ns for each in operations)
-    end_ns = max(each.invoked_ns if each.returned_ns is None else each.returned_ns for each in operations)
-    slack_ns = int((end_ns - begin_ns) * margin) + 1
-    begin_ns, end_ns = begin_ns - slack_ns, end_ns + slack_ns
+def excerpt(history: History, span: Span, *, key: bytes) -> History:
+    """Return what of a history is about one key and in a span; of unknown outcomes, what was sent in it."""
     near = [
         each
         for each in history.operations
         if each.key == key
-        and each.invoked_ns <= end_ns
-        and (each.invoked_ns if each.returned_ns is None else each.returned_ns) >= begin_ns
+        and span.has(each.invoked_ns, each.invoked_ns if each.returned_ns is None else each.returned_ns)
     ]
-    faults = [fault for fault in history.faults if fault.end_ns >= begin_ns and fault.begin_ns <= end_ns]
+    faults = [fault for fault in history.faults if span.has(fault.begin_ns, fault.end_ns)]
     return History(near, faults)
 
 
@@ -145,7 +168,13 @@ def _bar(operation: Operation, scale: _Scale, top: int, is_bad: bool) -> Iterato
     _, _, label = str(operation).partition(": ")
     room = int(width / _CHARACTER)
     if is_bad or room >= _LABEL_CHARACTERS_MIN:
-        yield _text(left + 2, top + 10, label if is_bad else label[:room])
+        label = label if is_bad else label[:room]
+        is_too_long = left + len(label) * _CHARACTER > _WIDTH
+        yield (
+            _text(left - 2, top + 10, label, anchor="end")
+            if is_too_long
+            else _text(left + 2, top + 10, label)
+        )
     yield "</g>"
 
 
@@ -162,34 +191,34 @@ def _tick(operation: Operation, scale: _Scale, lane: _Lane, is_bad: bool) -> Ite
         yield f'<line class="{kind}" x1="{x}" x2="{x}" y1="{lane.top}" y2="{lane.top + lane.height}"/>'
 
 
-def _fault(fault: Fault, scale: _Scale, lanes: dict[int, _Lane], bottom: int) -> Iterator[str]:
+def _fault(fault: Fault, scale: _Scale, lanes: dict[int, _Lane], top: int, bottom: int) -> Iterator[str]:
     if fault.end_ns < scale.begin_ns or fault.begin_ns > scale.end_ns:
         return
     colour = _COLOURS.get(fault.kind.partition(" ")[0], _OTHER_COLOUR)
     left, right = scale.x(fault.begin_ns), scale.x(fault.end_ns)
     width = max(2.0, round(right - left, 1))
     place = f'x="{left}" width="{width}" fill="{colour}"'
-    yield f'<rect {place} y="24" height="{bottom - 24}" fill-opacity="0.07"/>'
+    yield f'<rect {place} y="{top}" height="{bottom - top}" fill-opacity="0.07"/>'
     for node in fault.nodes:
         yield f'<rect {place} y="{lanes[node].top}" height="{_ROW}" fill-opacity="0.4"/>'
     names = ", ".join(map(str, fault.nodes))
     yield _text(left + 2, bottom + 10, f"{fault.kind} {names}")
 
 
-def _rules(scale: _Scale, bottom: int) -> Iterator[str]:
+def _rules(scale: _Scale, top: int, bottom: int) -> Iterator[str]:
     for count in range(_TICKS_COUNT + 1):
         time_ns = scale.begin_ns + (scale.end_ns - scale.begin_ns) * count // _TICKS_COUNT
         x = scale.x(time_ns)
-        yield f'<line class="rule" x1="{x}" x2="{x}" y1="30" y2="{bottom}"/>'
-        yield _text(x, 28, f"{(time_ns - scale.begin_ns) / 1e6:.1f} ms")
+        yield f'<line class="rule" x1="{x}" x2="{x}" y1="{top + 6}" y2="{bottom}"/>'
+        yield _text(x, top + 4, f"{(time_ns - scale.begin_ns) / 1e6:.1f} ms")
 
 
 def _name(lane: _Lane) -> str:
     return f'<text class="lane" x="6" y="{lane.top + 11}">{_escaped(lane.name)}</text>'
 
 
-def _text(x: float, y: float, text: str) -> str:
-    return f'<text x="{x}" y="{y}">{_escaped(text)}</text>'
+def _text(x: float, y: float, text: str, *, anchor: str = "start") -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" xml:space="preserve">{_escaped(text)}</text>'
 
 
 def _escaped(text: str) -> str:

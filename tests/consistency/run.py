@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.consistency.checker import TooHard, Violation, check
-from tests.consistency.drawing import draw, excerpt
+from tests.consistency.drawing import explain
 from tests.consistency.faces import CLIENTS_BY_FACE
 from tests.consistency.faults import LEADER_PART, Faults
 from tests.consistency.figures import Figures
@@ -67,10 +67,10 @@ class Finding:
         paths = [directory / "history.jsonl"]
         self.history.write(paths[0])
         for number, violation in enumerate(self.violations, 1):
-            part = excerpt(self.history, violation.contradicting, key=violation.key)
             paths.append(directory / f"violation-{number}.svg")
-            title = str(violation).partition("\n")[0]
-            paths[-1].write_text(draw(part, highlighted=violation.contradicting, title=title))
+            paths[-1].write_text(
+                explain(self.history, violation.contradicting, key=violation.key, text=str(violation))
+            )
         return paths
 
 
