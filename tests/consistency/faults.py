@@ -111,11 +111,12 @@ class Faults:
         self._recorder.end_fault()
 
     async def _stop(self) -> None:
-        """SIGTERM, which ends well, and start again."""
+        """SIGTERM, which ends well unless the node is still starting, and start again."""
         victim, role = await self._victim()
+        has_started = bool(await asyncio.to_thread(victim.raft))
         self._begin(f"stop {role}", [victim])
         code = await asyncio.to_thread(victim.terminate)
-        if code != 0:
+        if has_started and code != 0:
             self._recorder.complaints.append(f"node {victim.node_id} ended with {code} after SIGTERM")
         victim.start()
         self._recorder.end_fault()
