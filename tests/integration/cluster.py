@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,14 +49,17 @@ def free_ports(count: int) -> list[int]:
 class NodeProcess:
     """One node: its directory, and the process while it runs."""
 
-    def __init__(self, node_id: int, port: int, directory: Path, checkout: Path) -> None:
-        """`directory` holds a file node.toml; `checkout` is whose raftkv is run."""
+    def __init__(
+        self, node_id: int, port: int, directory: Path, checkout: Path, *, module: str = "raftkv"
+    ) -> None:
+        """`directory` holds a file node.toml; `checkout` is whose `module` is run."""
         self.node_id = node_id
         self.port = port
         #: For clients that know no Redis Cluster; 0: it has none.
         self.standalone_port = 0
         self.directory = directory
         self._checkout = checkout
+        self._module = module
         self._process: subprocess.Popen[bytes] | None = None
         self._was_ended = False
         #: Stopped by SIGSTOP: it exists, and answers nothing.
@@ -82,6 +85,14 @@ class NodeProcess:
         """Whether the process exists, paused or not."""
         return self._process is not None and self._process.poll() is None
 
+    def process_state(self) -> str:
+        """Say what the kernel says: somebody else may have stopped it, or it may wait for the disk."""
+        if not self.is_running():
+            return "does not run"
+        after_name = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2]
+        letter = after_name.split()[0]
+        return {"T": "is stopped by SIGSTOP", "D": "waits for the disk"}.get(letter, "runs")
+
     def has_died(self) -> bool:
         """Whether the process ended without having been told to."""
         if self._process is None or self._was_ended:
@@ -95,8 +106,8 @@ class NodeProcess:
         self._was_ended = self.is_paused = False
         with self.log_path.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "raftkv", "serve", "--config", str(self.directory / "node.toml")],
-                env={**environment, "PYTHONPATH": str(self._checkout)},
+                [sys.executable, "-m", self._module, "serve", "--config", str(self.directory / "node.toml")],
+                env={**environment, "PYTHONPATH": str(self._checkout), "PYTHONFAULTHANDLER": "1"},
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -138,6 +149,14 @@ class NodeProcess:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"node {self.node_id} does not end\n{self.log_tail()}") from None
 
+    def end_with_stacks(self) -> None:
+        """End the process, which writes into its log what each of its threads was doing (SIGABRT)."""
+        if self.is_running():
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGABRT)
+            self.expect_end()
+            self.wait_for_end()
+
     def close(self) -> None:
         """End the process whatever it does."""
         if self._process is not None and self._process.poll() is None:
@@ -150,7 +169,7 @@ class NodeProcess:
 
     def log_tail(self) -> str:
         """The end of the log under a headline."""
-        state = "runs" if self.is_running() else "does not run"
+        state = self.process_state()
         tail = self.log_text()[-_LOG_BYTES_SHOWN:]
         return f"--- node {self.node_id}, port {self.port}, {state}: {self.log_path}\n{tail}"
 
@@ -184,23 +203,32 @@ class Cluster:
         node_count: int = 3,
         settings: Mapping[str, int | str] | None = None,
         checkout: Path = CHECKOUT,
+        module: str = "raftkv",
+        announced_peer_ports: Sequence[int] = (),
     ) -> None:
-        """`settings` go into every node's configuration."""
+        """`settings` go into every node's configuration; `module` is what each process runs.
+
+        `announced_peer_ports`, by node: where the others connect to, if that isn't where the node listens.
+        """
         self.directory = directory
         ports = free_ports(3 * node_count)
+        #: By node: where it listens for the others.
+        self.peer_ports = ports[node_count : 2 * node_count]
+        announced = announced_peer_ports or self.peer_ports
         members = "".join(
             f"[[members]]\nid = {place + 1}\nhost = '127.0.0.1'\nport = {ports[place]}\n"
-            f"peer_port = {ports[node_count + place]}\n"
+            f"peer_port = {announced[place]}\n"
             for place in range(node_count)
         )
         self.nodes: list[NodeProcess] = []
         for place in range(node_count):
-            node = NodeProcess(place + 1, ports[place], directory / f"node-{place + 1}", checkout)
+            own_directory = directory / f"node-{place + 1}"
+            node = NodeProcess(place + 1, ports[place], own_directory, checkout, module=module)
             node.directory.mkdir(parents=True)
             own: dict[str, int | str] = {
                 "node_id": node.node_id,
                 "port": node.port,
-                "peer_port": ports[node_count + place],
+                "peer_port": self.peer_ports[place],
                 "data_dir": str(node.data_dir),
                 **(settings or {}),
             }
