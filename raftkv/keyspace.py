@@ -10,7 +10,8 @@ a client saw it expired it must not come back. While an entry is applied the two
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from heapq import merge
@@ -141,6 +142,17 @@ class Keyspace:
         if record is not None:
             record.used_ms = used_ms
         return record
+
+    @contextmanager
+    def untouched(self, keys: Iterable[bytes]) -> Iterator[None]:
+        """Have no use of these keys count in the meantime (redis CLIENT_NO_TOUCH)."""
+        held = self._cache.records
+        used_ms = {key: held[key].used_ms for key in keys if key in held}
+        try:
+            yield
+        finally:
+            for key in used_ms.keys() & held.keys():
+                held[key].used_ms = used_ms[key]
 
     def get_string(self, key: bytes) -> bytes | None:
         """The string at `key`; None when there is no such key. Raises `WrongType`, `ReadsDueKey`."""

@@ -111,6 +111,7 @@ def _flags_of(session: Session) -> str:
         ("b", session.is_blocked),
         ("r", session.is_readonly),
         ("e", not session.is_evictable),
+        ("T", not session.is_touching),
     )
     return "".join(flag for flag, is_set in flags if is_set) or "N"
 
