@@ -13,6 +13,7 @@ from raftkv.commands.table import Argument, CommandSpec, CommandTable
 from tests.differential.by_hand import LEFT_OUT, LEFT_OUT_FLAGS, WRITERS, is_racy
 from tests.differential.cases import Case, Request, Step
 from tests.differential.malformed import malformed
+from tests.differential.silence import BARRIER, Silence
 from tests.differential.values import ODD_KEYS, TAGGED_KEYS, Values
 
 #: Pieces of a case, if nobody asks for another number.
@@ -75,6 +76,11 @@ class Generator:
         client = 1 if self._values.chance(8) else 0
         count = self._random.randrange(2, _REQUESTS_MAX) if self._values.chance(3) else 1
         requests = tuple(self._request() for _ in range(count))
+        silence = Silence()
+        for request in requests:
+            silence.breaks(request)
+        if silence.holds:
+            requests += (BARRIER,)
         is_small = all(sum(map(len, request)) < _INLINE_BYTES_MAX for request in requests)
         return Step(requests, client, is_inline=is_small and self._values.chance(20))
 
