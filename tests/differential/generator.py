@@ -6,7 +6,7 @@ give, `by_hand` writes. The same seed and table give the same case.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from random import Random
 
 from raftkv.commands.table import Argument, CommandSpec, CommandTable
@@ -75,12 +75,7 @@ class Generator:
     def _step(self) -> Step:
         client = 1 if self._values.chance(8) else 0
         count = self._random.randrange(2, _REQUESTS_MAX) if self._values.chance(3) else 1
-        requests = tuple(self._request() for _ in range(count))
-        silence = Silence()
-        for request in requests:
-            silence.breaks(request)
-        if silence.holds:
-            requests += (BARRIER,)
+        requests = tuple(heard(self._request() for _ in range(count)))
         is_small = all(sum(map(len, request)) < _INLINE_BYTES_MAX for request in requests)
         return Step(requests, client, is_inline=is_small and self._values.chance(20))
 
@@ -188,6 +183,22 @@ class Generator:
                 words[names_count:] = rest
             case _:
                 words[place : place + 1] = [values.odd_text()]
+
+
+def heard(requests: Iterable[Request]) -> Iterator[Request]:
+    """The requests, and what ends a silence behind them.
+
+    And before QUIT: Redis closes when the last byte of a reply has left, and then would wait for one.
+    """
+    silence = Silence()
+    for request in requests:
+        if silence.holds and request[0].lower() == b"quit":
+            silence.breaks(BARRIER)
+            yield BARRIER
+        silence.breaks(request)
+        yield request
+    if silence.holds:
+        yield BARRIER
 
 
 def _looks() -> Iterator[Step]:
