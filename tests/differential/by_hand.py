@@ -202,6 +202,12 @@ def _any_request(values: Values) -> list[bytes]:
         [b"nosuch", b"k"],
         [b"CLIENT", b"LIST"],
         [b"DEL", b"a", b"a"],
+        [b"SET", b"k", b"v", b"GET"],
+        [b"COPY", b"a", b"b"],
+        [b"RENAMENX", b"a", b"b"],
+        [b"LCS", b"a", b"b", b"LEN"],
+        [b"OBJECT", b"ENCODING", b"a"],
+        [b"GETEX", b"a", b"PERSIST"],
     )
     return [*values.random.choice(requests), *([values.text()] if values.chance(5) else [])]
 
@@ -269,6 +275,7 @@ WRITERS: Final[dict[str, Callable[[Values], list[bytes]]]] = {
     "module|list": _nothing,
     "lastsave": _nothing,
     "command|getkeys": _any_request,
+    "command|getkeysandflags": _any_request,
     "command|list": _command_list,
     "command|info": _command_names,
     "command|docs": _command_names,
