@@ -7,7 +7,6 @@ started again is waited for.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 import os
@@ -24,7 +23,8 @@ from raftkv import __version__
 from raftkv.cluster_dir import ClusterDirRefused, ClusterShape
 from raftkv.config import SETTINGS, Config, ConfigError, Setting, config_from, read_toml
 from raftkv.node_process import exit_with_parent
-from raftkv.status import Place, StatusUnavailable, look
+from raftkv.passwords import PASSWORD_VARIABLE, given_password, look_or_ask
+from raftkv.status import Place, StatusUnavailable
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -130,7 +130,7 @@ def up(
         shape=ClusterShape(nodes=nodes, port=port, standalone_port=standalone_port),
         path=path,
         restart=not is_left_down,
-        environ=os.environ,
+        environ=_settings_environment(),
         settings=_settings_of(assignments or ()),
     )
     raise typer.Exit(run_up(request, Console()))
@@ -159,9 +159,22 @@ def status(
     host: Annotated[str, typer.Option("--host", metavar="HOST", help="Host of any node.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, metavar="PORT", help="Its port.")] = 7001,
     is_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+    word: Annotated[
+        str | None,
+        typer.Option(
+            "--password",
+            metavar="TEXT",
+            help=f"The nodes' password. Who lists processes sees it: better use {PASSWORD_VARIABLE}, "
+            "--password-file, or neither on a terminal, where it is asked for.",
+        ),
+    ] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option("--password-file", metavar="FILE", help="A file whose first line is the password."),
+    ] = None,
 ) -> None:
     """Show the nodes of a running cluster."""
-    found = asyncio.run(look(Place(host, port)))
+    found = look_or_ask(Place(host, port), given_password(word=word, path=path, environ=os.environ))
     if is_json:
         sys.stdout.write(json.dumps(found.as_json(), indent=2) + "\n")
         return
@@ -182,6 +195,11 @@ def _settings_of(assignments: Sequence[str]) -> dict[str, str]:
     return settings
 
 
+def _settings_environment() -> dict[str, str]:
+    """The environment without what is no setting of a node's."""
+    return {name: text for name, text in os.environ.items() if name != PASSWORD_VARIABLE}
+
+
 def _config_of(path: Path | None, flags: Mapping[str, str]) -> Config:
     table: dict[str, object] = {}
     if path is not None:
@@ -189,4 +207,4 @@ def _config_of(path: Path | None, flags: Mapping[str, str]) -> Config:
             table = read_toml(path.read_bytes(), name=str(path))
         except OSError as failure:
             raise ConfigError(f"can't be read: {failure.strerror}", source=str(path)) from None
-    return config_from(table, os.environ, flags, table_name=str(path))
+    return config_from(table, _settings_environment(), flags, table_name=str(path))

@@ -115,9 +115,12 @@ class ClusterDir:
         side.replace(self.path / _CLUSTER_FILE)
 
     def write_configs(self, texts: Mapping[int, str]) -> None:
-        """Write each node's configuration, by node id."""
+        """Write each node's configuration, by node id, for nobody else to read: it may hold the password."""
         for node_id, text in texts.items():
-            self.config_path(node_id).write_text(text, encoding="utf-8")
+            path = self.config_path(node_id)
+            path.touch(mode=0o600)
+            path.chmod(0o600)
+            path.write_text(text, encoding="utf-8")
 
     def config_texts(self, environ: Mapping[str, str], settings: Mapping[str, str]) -> dict[int, str]:
         """Return each node's configuration: `environ`'s RAFTKV_* and `settings` (key -> text) for all.

@@ -11,6 +11,7 @@ a client saw it expired it must not come back. While an entry is applied the two
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from heapq import merge
@@ -141,6 +142,17 @@ class Keyspace:
         if record is not None:
             record.used_ms = used_ms
         return record
+
+    @contextmanager
+    def untouched(self, keys: Iterable[bytes]) -> Iterator[None]:
+        """Have no use of these keys count in the meantime (redis CLIENT_NO_TOUCH)."""
+        used = [(key, record.used_ms) for key in keys if (record := self._cache.get(key)) is not None]
+        try:
+            yield
+        finally:
+            for key, used_ms in used:
+                if (record := self._cache.get(key)) is not None:
+                    record.used_ms = used_ms
 
     def get_string(self, key: bytes) -> bytes | None:
         """The string at `key`; None when there is no such key. Raises `WrongType`, `ReadsDueKey`."""

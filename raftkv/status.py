@@ -34,6 +34,10 @@ class StatusUnavailable(Exception):
         self.reason = reason
 
 
+class PasswordRefused(StatusUnavailable):
+    """A node answers nothing without a password, or without another one (redis NOAUTH, WRONGPASS)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a node's clients connect."""
@@ -77,8 +81,23 @@ class NodeStatus:
     commit_index: int | None
     applied_index: int | None
     last_index: int | None
+    #: It answers, be it that it refuses the password.
     reachable: bool
     pid: int | None
+
+    @property
+    def is_refusing(self) -> bool:
+        """It answers, but to another password."""
+        return self.reachable and self.role is None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of asking several members; who is in neither did not answer."""
+
+    answers: Mapping[int, NodeAnswer]
+    #: Who refused the password.
+    refusing: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,30 +120,38 @@ class ClusterStatus:
         return {"cluster_id": self.cluster_id, "term": self.term, "leader": self.leader, "nodes": rows}
 
 
-async def look(place: Place) -> ClusterStatus:
-    """Ask the node at `place` who the members are, then each of them. Raises StatusUnavailable."""
-    first = await ask_node(place)
+async def look(place: Place, *, password: str = "") -> ClusterStatus:
+    """Ask the node at `place` who the members are, then each of them. Raises StatusUnavailable.
+
+    `password` is every node's; "": it is not known.
+    """
+    first = await ask_node(place, password=password)
     members = {**first.members, first.node_id: place}
     others = {node_id: member for node_id, member in members.items() if node_id != first.node_id}
-    answers = await ask_members(others)
-    return assemble(members, {**answers, first.node_id: first})
+    asked = await ask_members(others, password=password)
+    return assemble(members, Asked({**asked.answers, first.node_id: first}, asked.refusing))
 
 
-async def ask_members(members: Mapping[int, Place]) -> dict[int, NodeAnswer]:
+async def ask_members(members: Mapping[int, Place], *, password: str = "") -> Asked:
     """Ask all at once; who doesn't answer, or answers as another node, is left out."""
-    asked = await asyncio.gather(*(ask_node(place) for place in members.values()), return_exceptions=True)
+    questions = (ask_node(place, password=password) for place in members.values())
+    replies = await asyncio.gather(*questions, return_exceptions=True)
     answers: dict[int, NodeAnswer] = {}
-    for node_id, answer in zip(members, asked, strict=True):
-        if isinstance(answer, NodeAnswer):
-            if answer.node_id == node_id:
-                answers[node_id] = answer
-        elif not isinstance(answer, StatusUnavailable):
-            raise answer
-    return answers
+    refusing: set[int] = set()
+    for node_id, reply in zip(members, replies, strict=True):
+        if isinstance(reply, NodeAnswer):
+            if reply.node_id == node_id:
+                answers[node_id] = reply
+        elif isinstance(reply, PasswordRefused):
+            refusing.add(node_id)
+        elif not isinstance(reply, StatusUnavailable):
+            raise reply
+    return Asked(answers, frozenset(refusing))
 
 
-def assemble(members: Mapping[int, Place], answers: Mapping[int, NodeAnswer]) -> ClusterStatus:
+def assemble(members: Mapping[int, Place], asked: Asked) -> ClusterStatus:
     """Put the answers together; the newest term decides who leads."""
+    answers = asked.answers
     newest = max(answers.values(), key=lambda answer: (answer.term, answer.role == "leader"), default=None)
     leader = None if newest is None else newest.leader_id
     leading = None if leader is None else answers.get(leader)
@@ -133,15 +160,15 @@ def assemble(members: Mapping[int, Place], answers: Mapping[int, NodeAnswer]) ->
         term=None if newest is None else newest.term,
         leader=leader,
         is_serving=leading is not None and leading.role == "leader" and leading.is_serving,
-        nodes=tuple(_row(node_id, members[node_id], answers.get(node_id)) for node_id in sorted(members)),
+        nodes=tuple(_row(node_id, members[node_id], asked) for node_id in sorted(members)),
     )
 
 
-async def ask_node(place: Place) -> NodeAnswer:
+async def ask_node(place: Place, *, password: str = "") -> NodeAnswer:
     """Ask one node about itself. Raises StatusUnavailable."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS_MAX):
-            replies = await _converse(place)
+            replies = await _converse(place, password)
     except TimeoutError:
         raise StatusUnavailable(str(place), f"did not answer within {ANSWER_SECONDS_MAX:g} s") from None
     except OSError as failure:
@@ -154,7 +181,8 @@ async def ask_node(place: Place) -> NodeAnswer:
         raise StatusUnavailable(str(place), f"is no raftkv node, or none that is ready: {lack}") from None
 
 
-def _row(node_id: int, place: Place, answer: NodeAnswer | None) -> NodeStatus:
+def _row(node_id: int, place: Place, asked: Asked) -> NodeStatus:
+    answer = asked.answers.get(node_id)
     return NodeStatus(
         id=node_id,
         address=str(place),
@@ -163,28 +191,45 @@ def _row(node_id: int, place: Place, answer: NodeAnswer | None) -> NodeStatus:
         commit_index=None if answer is None else answer.commit_index,
         applied_index=None if answer is None else answer.applied_index,
         last_index=None if answer is None else answer.last_index,
-        reachable=answer is not None,
+        reachable=answer is not None or node_id in asked.refusing,
         pid=None if answer is None else answer.pid,
     )
 
 
-async def _converse(place: Place) -> list[object]:
-    """Send the questions and return a reply for each."""
+async def _converse(place: Place, password: str) -> list[object]:
+    """Send the questions and return a reply for each. Raises PasswordRefused."""
+    greeting = _greeting_of(password)
     reader, writer = await asyncio.open_connection(place.host, place.port)
     try:
-        writer.write(b"".join(_QUESTIONS))
+        writer.write(b"".join((*greeting, *_QUESTIONS)))
         parser = hiredis.Reader(encoding="utf-8", errors="replace")
         replies: list[object] = []
-        while len(replies) < len(_QUESTIONS):
+        while len(replies) < len(greeting) + len(_QUESTIONS):
             received = await reader.read(_READ_BYTES)
             if not received:
                 raise ConnectionResetError("it closed the connection")
             parser.feed(received)
             while (reply := parser.gets()) is not False:
                 replies.append(reply)
-        return replies
+                _refuse_password(place, reply)
+        return replies[len(greeting) :]
     finally:
         writer.close()
+
+
+def _greeting_of(password: str) -> list[bytes]:
+    """AUTH, in the form that a node without a password takes as well (redis ACL: nopass)."""
+    words = (b"AUTH", b"default", password.encode("utf-8", "surrogateescape"))
+    return [hiredis.pack_command(words)] if password else []  # type: ignore[arg-type]  # the stub allows one item
+
+
+def _refuse_password(place: Place, reply: object) -> None:
+    if isinstance(reply, hiredis.ReplyError):
+        error = str(reply)
+        if error.startswith("WRONGPASS"):
+            raise PasswordRefused(str(place), f"refuses the password: {error}")
+        if error.startswith("NOAUTH"):
+            raise PasswordRefused(str(place), f"asks for a password: {error}")
 
 
 def _answer_of(place: Place, replies: Iterable[object]) -> NodeAnswer:

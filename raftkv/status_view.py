@@ -34,7 +34,7 @@ def table_of(status: ClusterStatus, *, notes: Mapping[int, str]) -> Table:
         cells = [
             str(node.id),
             node.address,
-            node.role or "unreachable",
+            node.role or ("password refused" if node.is_refusing else "unreachable"),
             _shown(node.term),
             _shown(node.commit_index),
             _shown(node.applied_index),
@@ -62,10 +62,17 @@ def changes(before: ClusterStatus | None, now: ClusterStatus) -> list[str]:
     lines: list[str] = []
     earlier = {} if before is None else {node.id: node for node in before.nodes}
     for node in now.nodes:
-        was_reachable = node.id in earlier and earlier[node.id].reachable
-        if node.reachable and not was_reachable:
+        former = earlier.get(node.id)
+        if former is not None and (former.reachable, former.is_refusing) == (
+            node.reachable,
+            node.is_refusing,
+        ):
+            continue
+        if node.is_refusing:
+            lines.append(f"node {node.id} refuses the password")
+        elif node.reachable:
             lines.append(f"node {node.id} answers at {node.address} as {node.role}, term {node.term}")
-        elif was_reachable and not node.reachable:
+        elif former is not None:
             lines.append(f"node {node.id} does not answer")
     if now.leader is not None and (before is None or (before.leader, before.term) != (now.leader, now.term)):
         lines.append(f"node {now.leader} leads in term {now.term}")

@@ -44,6 +44,11 @@ class UpRequest:
     environ: Mapping[str, str]
     settings: Mapping[str, str]
 
+    @property
+    def password(self) -> str:
+        """The password that the nodes are started with; "": none."""
+        return self.settings.get("requirepass", self.environ.get("RAFTKV_REQUIREPASS", ""))
+
 
 class Screen:
     """Where `up` writes: a live table under scrolling lines on a terminal, else lines with their time."""
@@ -82,8 +87,10 @@ class Screen:
 class Supervisor:
     """One run of `up` on an opened directory."""
 
-    def __init__(self, directory: ClusterDir, *, restart: bool, screen: Screen) -> None:
+    def __init__(self, directory: ClusterDir, *, restart: bool, password: str, screen: Screen) -> None:
+        """`password` is what the nodes ask for; "": nothing."""
         self._directory = directory
+        self._password = password
         self._screen = screen
         self._stop_requests = 0
         self._stop = asyncio.Event()
@@ -126,12 +133,12 @@ class Supervisor:
         before: ClusterStatus | None = None
         has_advised = False
         while True:
-            now = assemble(self._places, await ask_members(self._places))
+            now = assemble(self._places, await ask_members(self._places, password=self._password))
             for line in changes(before, now):
                 self._screen.say(line)
             if now.is_serving and not has_advised:
                 has_advised = True
-                self._screen.show(advice(self._directory))
+                self._screen.show(advice(self._directory, has_password=bool(self._password)))
             self._screen.draw(now, self._notes())
             before = now
             await asyncio.sleep(LOOK_SECONDS)
@@ -158,7 +165,7 @@ def run_up(request: UpRequest, console: Console) -> int:
         refuse_busy_ports(request.shape)
         directory.bind()
         directory.write_configs(config_texts)
-        return asyncio.run(_supervise(directory, request.restart, console))
+        return asyncio.run(_supervise(directory, request, console))
     finally:
         directory.close()
 
@@ -201,29 +208,35 @@ def refuse_busy_ports(shape: ClusterShape) -> None:
                     ) from None
 
 
-def advice(directory: ClusterDir) -> str:
-    """Return commands to paste into a shell, for a cluster that serves."""
+def advice(directory: ClusterDir, *, has_password: bool) -> str:
+    """Return commands to paste into a shell, for a cluster that serves; they ask for the password."""
     port = directory.shape.port
     python = _from_here(Path(sys.executable))
+    asking = ", password=getpass()" if has_password else ""
     snippet = (
-        f'from redis.cluster import RedisCluster; r = RedisCluster(host="{HOST}", port={port}); '
+        f"{'from getpass import getpass; ' * has_password}from redis.cluster import RedisCluster; "
+        f'r = RedisCluster(host="{HOST}", port={port}{asking}); '
         'r.set("greeting", "hello"); print(r.get("greeting"))'
     )
+    askpass = " --askpass" * has_password
     commands = [
-        f"redis-cli -c -p {port}",
+        f"redis-cli -c -p {port}{askpass}",
         f"{_command_name()} status --port {port}",
         f"{python} -c '{snippet}'",
     ]
     if directory.shape.standalone_port:
-        commands.insert(1, f"redis-cli -p {directory.shape.standalone_port}")
+        commands.insert(1, f"redis-cli -p {directory.shape.standalone_port}{askpass}")
     if importlib.util.find_spec("redis") is None:
         commands.insert(-1, f"{python} -m pip install --quiet redis")
     last = "Stop with Ctrl-C; starting again goes on with the same data."
     return "\n".join(["", *(f"  {command}" for command in commands), "", f"  {last}", ""])
 
 
-async def _supervise(directory: ClusterDir, restart: bool, console: Console) -> int:
-    return await Supervisor(directory, restart=restart, screen=Screen(console)).run()
+async def _supervise(directory: ClusterDir, request: UpRequest, console: Console) -> int:
+    supervisor = Supervisor(
+        directory, restart=request.restart, password=request.password, screen=Screen(console)
+    )
+    return await supervisor.run()
 
 
 def _command_name() -> str:

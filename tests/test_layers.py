@@ -18,7 +18,16 @@ PACKAGE = Path(__file__).parents[1] / "raftkv"
 #: what stands under it.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
-        {"__main__", "cli", "supervisor", "node_process", "cluster_dir", "status_view", "status"},
+        {
+            "__main__",
+            "cli",
+            "supervisor",
+            "node_process",
+            "cluster_dir",
+            "passwords",
+            "status_view",
+            "status",
+        },
     ),
     frozenset({"node"}),
     frozenset({"transport"}),

@@ -35,7 +35,7 @@ def on_setinfo(session: Session, args: list[bytes]) -> Reply:
     if attribute not in (b"lib-name", b"lib-ver"):
         return Error(f"ERR Unrecognized option '{printable(args[2])}'")
     if not is_plain(value):
-        return Error(f"ERR {attribute.decode()} cannot contain spaces, newlines or special characters.")
+        return Error(f"ERR {printable(args[2])} cannot contain spaces, newlines or special characters.")
     if attribute == b"lib-name":
         session.lib_name = value
     else:
@@ -58,7 +58,9 @@ def on_list(session: Session, args: list[bytes]) -> Reply:
         client_ids = [parse_integer(option) for option in options[1:]]
         if None in client_ids:
             return Error("ERR Invalid client ID")
-        chosen = [other for other in session.node.sessions() if other.client_id in client_ids]
+        by_id = {other.client_id: other for other in session.node.sessions()}
+        # In the order in which they are named, and as often.
+        chosen = [by_id[client_id] for client_id in client_ids if client_id in by_id]
     else:
         return SYNTAX_ERROR
     return Verbatim(b"".join(describe(other, now_ms) + b"\n" for other in chosen))
@@ -111,6 +113,7 @@ def _flags_of(session: Session) -> str:
         ("b", session.is_blocked),
         ("r", session.is_readonly),
         ("e", not session.is_evictable),
+        ("T", not session.is_touching),
     )
     return "".join(flag for flag, is_set in flags if is_set) or "N"
 

@@ -165,6 +165,15 @@ def on_no_evict(session: Session, args: list[bytes]) -> Reply:
     return OK
 
 
+def on_no_touch(session: Session, args: list[bytes]) -> Reply:
+    """Have the connection's reads leave it as it is when keys were last used, but for TOUCH."""
+    switch = _SWITCH.get(args[2].lower())
+    if switch is None:
+        return SYNTAX_ERROR
+    session.is_touching = not switch
+    return OK
+
+
 def on_trackinginfo(_session: Session, _args: list[bytes]) -> Reply:
     """Answer that nothing is tracked for this connection."""
     return {b"flags": ReplySet([b"off"]), b"redirect": -1, b"prefixes": []}
@@ -318,6 +327,13 @@ SUBCOMMANDS: tuple[CommandSpec, ...] = (
         3,
         on_no_evict,
         _docs("Keeps the connection from being closed for memory's sake.", "7.0.0", _ON_OFF),
+    ),
+    _row(
+        b"no-touch",
+        3,
+        on_no_touch,
+        _docs("Keeps the connection's reads from counting as uses of keys.", "7.2.0", _ON_OFF),
+        is_of_admins=False,
     ),
     _row(
         b"trackinginfo",

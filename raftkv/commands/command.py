@@ -60,7 +60,9 @@ def on_getkeysandflags(session: Session, args: list[bytes]) -> Reply:
     if isinstance(found, Error):
         return found
     spec, keys = found
-    return [[key, _words(spec.keys.flags)] for key in keys]
+    flags = spec.keys.flags if spec.keys.flags_of is None else spec.keys.flags_of(args[2:])
+    last_flags = spec.keys.second_flags or flags
+    return [[key, _words(last_flags if place else flags)] for place, key in enumerate(keys)]
 
 
 def _keys_in(session: Session, request: list[bytes]) -> tuple[CommandSpec, list[bytes]] | Error:

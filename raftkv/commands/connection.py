@@ -160,6 +160,7 @@ def on_reset(session: Session, _args: list[bytes]) -> Reply:
     session.is_asking = False
     session.is_authenticated = not session.node.settings.config.requirepass
     session.is_evictable = True
+    session.is_touching = True
     if session.is_silent:
         session.is_silent = False
         session.reply_change = ReplyMode.ON

@@ -310,6 +310,8 @@ class Session:
     is_asking: bool = False
     #: It would not be closed for memory's sake (redis CLIENT NO-EVICT).
     is_evictable: bool = True
+    #: Its reads count as uses of keys (redis CLIENT NO-TOUCH).
+    is_touching: bool = True
     #: No replies are sent (redis CLIENT REPLY OFF).
     is_silent: bool = False
     #: What CLIENT REPLY has just asked for; the shell does it and sets None.

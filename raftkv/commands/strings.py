@@ -252,6 +252,13 @@ _PER_KEY: Final = "O(N) where N is the number of keys to set."
 #: One key that is set without a look at its value.
 _ONE_SET: Final = KeySpec(1, 1, 1, flags=("OW", "update"))
 
+
+def _key_flags_of_set(args: list[bytes]) -> tuple[str, ...]:
+    """The key is read only where GET asks for it (redis setGetKeys)."""
+    has_get = any(word.lower() == b"get" for word in args[3:])
+    return ("RW", "access", "update") if has_get else ("OW", "update")
+
+
 COMMANDS: tuple[CommandSpec, ...] = (
     string_spec(
         b"get",
@@ -277,7 +284,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
             ),
         ),
         flags="write denyoom",
-        keys=KeySpec(1, 1, 1, flags=("RW", "access", "update", "variable_flags")),
+        keys=KeySpec(1, 1, 1, flags=("RW", "access", "update", "variable_flags"), flags_of=_key_flags_of_set),
         bulk_handler=on_many_sets,
     ),
     string_spec(

@@ -71,6 +71,8 @@ class KeySpec:
     flags: tuple[str, ...] = ()
     #: What is done with the second of two keys, if it is something else; `flags` are the first one's then.
     second_flags: tuple[str, ...] = ()
+    #: With "variable_flags": given a request, what is done with its keys.
+    flags_of: Callable[[list[bytes]], tuple[str, ...]] | None = None
 
 
 NO_KEYS: Final = KeySpec()

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from raftkv.commands.no_touch import SparingTable
 from raftkv.commands.session import Session
 from raftkv.commands.table import LOCAL, READ, WRITE, Awaited, CommandRefused, CommandSpec, Sliced
 from raftkv.keyspace import ReadsDueKey
@@ -382,6 +383,8 @@ class Executor:
             outcome = Error(f"ERR internal error in '{spec.name.decode()}'")
         if self.session.is_authenticated is self.is_locked:
             self._turn_lock()
+        elif self.session.is_touching is self._is_sparing:
+            self._set_lock()
         if self.session.reply_change is not None:
             self.replies.change_mode(self.session.reply_change)
             self.session.reply_change = None
@@ -537,8 +540,8 @@ class Executor:
 
     def _set_lock(self) -> None:
         """Have requests looked up as fits: those of who must authenticate first take another way."""
-        table = self._clients.table
-        self.is_locked = not self.session.is_authenticated
+        self.is_locked, self._is_sparing = not self.session.is_authenticated, not self.session.is_touching
+        table = SparingTable(self._clients.table) if self._is_sparing else self._clients.table
         self._resolve = self._resolve_locked if self.is_locked else table.resolve
         self._known = _knows_nothing if self.is_locked else table.known
 

@@ -30,7 +30,7 @@ def test_a_library_says_what_it_is() -> None:
     assert (session.lib_name, session.lib_ver) == (b"redis-py", b"8")
     assert ask(session, "CLIENT", "SETINFO", "x", "y") == Error("ERR Unrecognized option 'x'")
     assert ask(session, "CLIENT", "SETINFO", "LIB-NAME", "a b") == Error(
-        "ERR lib-name cannot contain spaces, newlines or special characters."
+        "ERR LIB-NAME cannot contain spaces, newlines or special characters."
     )
 
 
@@ -58,7 +58,7 @@ def test_list_describes_all_connections_or_some() -> None:
     assert ids_of(ask(session, "CLIENT", "LIST")) == [1, 2, 3]
     assert ids_of(ask(session, "CLIENT", "LIST", "TYPE", "normal")) == [1, 2, 3]
     assert ids_of(ask(session, "CLIENT", "LIST", "TYPE", "pubsub")) == []
-    assert ids_of(ask(session, "CLIENT", "LIST", "ID", "3", "9", "1")) == [1, 3]
+    assert ids_of(ask(session, "CLIENT", "LIST", "ID", "3", "9", "1", "3")) == [3, 1, 3]
 
 
 @pytest.mark.parametrize(

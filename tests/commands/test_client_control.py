@@ -79,6 +79,9 @@ def test_kill_of_an_address_is_the_old_form() -> None:
         ),
         ("REPLY foo", SYNTAX_ERROR),
         ("NO-EVICT foo", SYNTAX_ERROR),
+        ("NO-TOUCH foo", SYNTAX_ERROR),
+        ("NO-TOUCH", Error("ERR wrong number of arguments for 'client|no-touch' command")),
+        ("NO-TOUCH on x", Error("ERR wrong number of arguments for 'client|no-touch' command")),
     ],
 )
 def test_what_is_wrong_is_refused_in_rediss_words(words: str, error: Error) -> None:
@@ -112,12 +115,13 @@ def test_reset_takes_back_what_client_changed() -> None:
     """redis RESET (clearClientConnectionState)"""
     session = open_session()
     ask(session, "CLIENT", "NO-EVICT", "on")
+    ask(session, "CLIENT", "NO-TOUCH", "On")
     line = ask(session, "CLIENT", "INFO")
     assert isinstance(line, Verbatim)
-    assert b" flags=e " in line.text
+    assert b" flags=eT " in line.text
     ask(session, "CLIENT", "REPLY", "OFF")
     ask(session, "RESET")
-    assert (session.is_evictable, session.is_silent) == (True, False)
+    assert (session.is_evictable, session.is_touching, session.is_silent) == (True, True, False)
     assert session.reply_change is ReplyMode.ON
 
 

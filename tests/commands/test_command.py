@@ -158,6 +158,14 @@ def test_getkeysandflags_tells_what_is_done_to_the_keys() -> None:
         [b"a", words("OW", "update")],
         [b"c", words("OW", "update")],
     ]
+    assert ask(session, "COMMAND", "GETKEYSANDFLAGS", "COPY", "a", "b") == [
+        [b"a", words("RO", "access")],
+        [b"b", words("OW", "update")],
+    ]
+    assert ask(session, "COMMAND", "GETKEYSANDFLAGS", "SET", "a", "get") == [[b"a", words("OW", "update")]]
+    assert ask(session, "COMMAND", "GETKEYSANDFLAGS", "SET", "a", "b", "NX", "Get") == [
+        [b"a", words("RW", "access", "update")],
+    ]
     refused = ask(session, "COMMAND", "GETKEYSANDFLAGS", "ping", "a")
     assert refused == Error("ERR The command has no key arguments")
     refused = ask(session, "COMMAND", "GETKEYSANDFLAGS", "foo")

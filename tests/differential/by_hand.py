@@ -31,7 +31,6 @@ LEFT_OUT: Final = {
     "fcall_ro": "wants a program, which its docs don't have",
     "function": "keeps its programs when FLUSHALL forgets the data",
     "script": "keeps its programs when FLUSHALL forgets the data",
-    "client|reply": "replies can't be counted any more",
     "client|tracking": "answers outside the order of requests",
     "lolwut": "draws pictures",
     "waitaof": "came with 7.2",
@@ -40,6 +39,11 @@ LEFT_OUT: Final = {
 #: Seconds or milliseconds that may be over between two commands.
 _SHORT_MAX: Final = 90_000_000
 _WAIT_MS_MAX: Final = 20
+#: Pauses beyond that many milliseconds are refused.
+_PAUSE_MS_END: Final = (1 << 63) - (1 << 42)
+#: Numbers and addresses that no connection has.
+_NO_CLIENT_IDS: Final = (b"999999999", b"9223372036854775807")
+_NO_ADDRESSES: Final = (b"1.2.3.4:5", b"127.0.0.1:1", b"x", b"", b"[::1]:1", b"\x00")
 
 
 def is_racy(request: Request) -> bool:
@@ -52,10 +56,23 @@ def is_racy(request: Request) -> bool:
         return any(map(_is_short, request[2:3]))
     if name in (b"setbit", b"bitfield", b"setrange"):
         return any(1_000_000 < (parse_integer(word) or 0) < 1 << 32 for word in request[2:])
+    if name == b"client" and len(request) > 2:
+        return _is_racy_of_clients(request[1].lower(), request[2:])
     if name == b"wait" and len(request) == 3:
         replicas_count, wait_ms = map(parse_integer, request[1:])
         return (replicas_count or 0) > 0 and (wait_ms == 0 or (wait_ms or 0) > _WAIT_MS_MAX)
     return False
+
+
+def _is_racy_of_clients(subcommand: bytes, words: Request) -> bool:
+    """Whether a CLIENT's words pause for long, or may close connections: each server has others."""
+    if subcommand == b"pause":
+        return _WAIT_MS_MAX < (parse_integer(words[0]) or 0) < _PAUSE_MS_END
+    if subcommand != b"kill" or len(words) % 2:  # what ends amid a filter is refused
+        return False
+    last = {filter_name.lower(): value for filter_name, value in zip(words[::2], words[1::2], strict=True)}
+    addresses = (last.get(b"addr"), last.get(b"laddr"))
+    return last.get(b"id") not in _NO_CLIENT_IDS and not any(each in _NO_ADDRESSES for each in addresses)
 
 
 def _is_short(word: bytes) -> bool:
@@ -121,6 +138,50 @@ def _client_list(values: Values) -> list[bytes]:
     return []
 
 
+def _client_kill(values: Values) -> list[bytes]:
+    """The old form, or filters of which one leaves nobody."""
+    choose = values.random.choice
+    if values.chance(4):
+        return [choose(_NO_ADDRESSES)]
+    filters = [
+        [values.word("ID"), choose(_NO_CLIENT_IDS)]
+        if values.chance(2)
+        else [values.word(choose(("ADDR", "LADDR"))), choose(_NO_ADDRESSES)]
+    ]
+    for _ in range(values.random.randrange(3)):
+        filters.insert(0, _kill_filter(values))
+    return [word for each in filters for word in each]
+
+
+def _kill_filter(values: Values) -> list[bytes]:
+    choices: tuple[tuple[str, tuple[bytes, ...]], ...] = (
+        ("ID", (b"1", b"0", b"-1", b"x", values.integer())),
+        ("TYPE", (b"normal", b"NORMAL", b"master", b"replica", b"slave", b"pubsub", b"x", b"")),
+        ("USER", (b"default", b"default", b"Default", b"nobody", b"")),
+        ("ADDR", (*_NO_ADDRESSES, values.text())),
+        ("LADDR", (*_NO_ADDRESSES, values.text())),
+        ("SKIPME", (b"yes", b"NO", b"x", b"")),
+        ("MAXAGE", (b"x",)),
+    )
+    name, words = values.random.choice(choices)
+    return [values.word(name), values.random.choice(words)]
+
+
+def _client_pause(values: Values) -> list[bytes]:
+    timeout = values.integer() if values.chance(3) else values.random.choice((b"0", b"0", b"5"))
+    modes = (b"WRITE", b"all", b"x", b"")
+    return [timeout, *([values.random.choice(modes)] if values.chance(2) else [])]
+
+
+def _client_unblock(values: Values) -> list[bytes]:
+    reasons = (b"TIMEOUT", b"error", b"x", b"")
+    return [values.integer(), *([values.random.choice(reasons)] if values.chance(2) else [])]
+
+
+def _switch(values: Values) -> list[bytes]:
+    return [values.random.choice((b"on", b"ON", b"off", b"Off", b"x", b""))]
+
+
 def _config_get(values: Values) -> list[bytes]:
     return [values.random.choice((b"nosuch", b"", b"nosuch*")) for _ in range(values.random.randrange(1, 3))]
 
@@ -141,6 +202,12 @@ def _any_request(values: Values) -> list[bytes]:
         [b"nosuch", b"k"],
         [b"CLIENT", b"LIST"],
         [b"DEL", b"a", b"a"],
+        [b"SET", b"k", b"v", b"GET"],
+        [b"COPY", b"a", b"b"],
+        [b"RENAMENX", b"a", b"b"],
+        [b"LCS", b"a", b"b", b"LEN"],
+        [b"OBJECT", b"ENCODING", b"a"],
+        [b"GETEX", b"a", b"PERSIST"],
     )
     return [*values.random.choice(requests), *([values.text()] if values.chance(5) else [])]
 
@@ -191,6 +258,12 @@ WRITERS: Final[dict[str, Callable[[Values], list[bytes]]]] = {
     "wait": _wait,
     "scan": _scan,
     "client|list": _client_list,
+    "client|kill": _client_kill,
+    "client|pause": _client_pause,
+    "client|unpause": _nothing,
+    "client|unblock": _client_unblock,
+    "client|no-evict": _switch,
+    "client|no-touch": _switch,
     "config|get": _config_get,
     "config|set": _config_set,
     "config|help": _nothing,
@@ -202,6 +275,7 @@ WRITERS: Final[dict[str, Callable[[Values], list[bytes]]]] = {
     "module|list": _nothing,
     "lastsave": _nothing,
     "command|getkeys": _any_request,
+    "command|getkeysandflags": _any_request,
     "command|list": _command_list,
     "command|info": _command_names,
     "command|docs": _command_names,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from tests.differential.comparison import Exchange
+from tests.differential.comparison import Exchange, are_alike
 from tests.differential.replies import NOTHING
 
 _INT_MAX: Final = (1 << 31) - 1
@@ -36,7 +36,15 @@ def explanation_of(exchange: Exchange) -> Difference | None:
 
 def _came_with_7_2(exchange: Exchange) -> bool:
     is_unknown = exchange.theirs.is_error and b"unknown subcommand" in (exchange.theirs.text or b"")
-    return is_unknown and exchange.name in ("client|setinfo", "cluster|myshardid")
+    return is_unknown and exchange.name in ("client|setinfo", "client|no-touch", "cluster|myshardid")
+
+
+def _shows_no_touch(exchange: Exchange) -> bool:
+    if exchange.name != "client|info" or exchange.ours.text is None:
+        return False
+    text = re.sub(rb" flags=T ", b" flags=N ", exchange.ours.text)
+    text = re.sub(rb" flags=(\w+)T ", rb" flags=\1 ", text)
+    return text != exchange.ours.text and are_alike(replace(exchange, ours=replace(exchange.ours, text=text)))
 
 
 def _is_help(exchange: Exchange) -> bool:
@@ -130,7 +138,12 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
     Difference(
         "7.2 brought these sub-commands",
         _came_with_7_2,
-        "CLIENT SETINFO lib-name x\n\nCLUSTER MYSHARDID",
+        "CLIENT SETINFO lib-name x\n\nCLUSTER MYSHARDID\n\nCLIENT NO-TOUCH ON",
+    ),
+    Difference(
+        "7.2 shows CLIENT NO-TOUCH as a flag of the connection's",
+        _shows_no_touch,
+        "CLIENT NO-EVICT ON\nCLIENT REPLY SKIP\nCLIENT NO-TOUCH ON\nCLIENT INFO",
     ),
     Difference(
         "HELP is written from raftkv's own table: it names what there is, in its own words",

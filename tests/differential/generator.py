@@ -6,13 +6,14 @@ give, `by_hand` writes. The same seed and table give the same case.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from random import Random
 
 from raftkv.commands.table import Argument, CommandSpec, CommandTable
 from tests.differential.by_hand import LEFT_OUT, LEFT_OUT_FLAGS, WRITERS, is_racy
 from tests.differential.cases import Case, Request, Step
 from tests.differential.malformed import malformed
+from tests.differential.silence import BARRIER, Silence
 from tests.differential.values import ODD_KEYS, TAGGED_KEYS, Values
 
 #: Pieces of a case, if nobody asks for another number.
@@ -74,7 +75,7 @@ class Generator:
     def _step(self) -> Step:
         client = 1 if self._values.chance(8) else 0
         count = self._random.randrange(2, _REQUESTS_MAX) if self._values.chance(3) else 1
-        requests = tuple(self._request() for _ in range(count))
+        requests = tuple(heard(self._request() for _ in range(count)))
         is_small = all(sum(map(len, request)) < _INLINE_BYTES_MAX for request in requests)
         return Step(requests, client, is_inline=is_small and self._values.chance(20))
 
@@ -182,6 +183,22 @@ class Generator:
                 words[names_count:] = rest
             case _:
                 words[place : place + 1] = [values.odd_text()]
+
+
+def heard(requests: Iterable[Request]) -> Iterator[Request]:
+    """The requests, and what ends a silence behind them.
+
+    And before QUIT: Redis closes when the last byte of a reply has left, and then would wait for one.
+    """
+    silence = Silence()
+    for request in requests:
+        if silence.holds and request[0].lower() == b"quit":
+            silence.breaks(BARRIER)
+            yield BARRIER
+        silence.breaks(request)
+        yield request
+    if silence.holds:
+        yield BARRIER
 
 
 def _looks() -> Iterator[Step]:

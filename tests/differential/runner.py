@@ -15,6 +15,7 @@ from tests.differential.comparison import Exchange, are_alike
 from tests.differential.differences import Difference, explanation_of
 from tests.differential.replies import NOTHING
 from tests.differential.servers import Answer, Expected, Link, Server
+from tests.differential.silence import Silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +67,33 @@ class _Run:
         theirs.begin()
         self._servers = ours, theirs
         self._links: dict[int, tuple[Link, Link]] = {}
+        self._silences: dict[int, Silence] = {}
         self.history: list[Request] = []
         self.met: set[Difference] = set()
 
     def step(self, step: Step) -> str | None:
         """Send one piece to both and compare; gives what is wrong."""
         quits = any(request[0].lower() == b"quit" for request in step.requests)
-        expected = Expected(len(step.requests), closes=quits or bool(step.raw), ends=bool(step.raw))
+        silence = self._silences.setdefault(step.client, Silence())
+        answered = tuple(request for request in step.requests if silence.breaks(request))
+        expected = Expected(len(answered), closes=quits or bool(step.raw), ends=bool(step.raw))
         links = self._links.get(step.client)
         if links is None:
             links = self._links[step.client] = (self._servers[0].connect(), self._servers[1].connect())
         for link in reversed(links):  # Redis works while we do
             link.send(step.data, expected)
         ours, theirs = (link.receive(expected) for link in links)
-        complaint = self._compare(step, ours, theirs)
+        complaint = self._compare(step, answered, ours, theirs)
         if ours.is_closed or theirs.is_closed or step.raw:
             self._drop(step.client)
         return complaint
 
-    def _compare(self, step: Step, ours: Answer, theirs: Answer) -> str | None:
+    def _compare(self, step: Step, answered: Sequence[Request], ours: Answer, theirs: Answer) -> str | None:
         elapsed_ms = int(1000 * (time.monotonic() - self._begin))
         replies = list(zip_longest(ours.replies, theirs.replies, fillvalue=NOTHING))
         # Of bytes as they are nobody knows which reply is to what.
-        requests: Sequence[Request] = [(step.raw,)] * len(replies) if step.raw else step.requests
+        requests: Sequence[Request] = [(step.raw,)] * len(replies) if step.raw else answered
+        self.history += [request for request in step.requests if request not in answered]
         for request, (mine, other) in zip_longest(requests[: len(replies)], replies, fillvalue=(b"",)):
             exchange = Exchange(request, mine, other, elapsed_ms, tuple(self.history))
             self.history.append(request)
@@ -102,6 +107,7 @@ class _Run:
         return None
 
     def _drop(self, client: int) -> None:
+        self._silences.pop(client, None)
         for link in self._links.pop(client):
             link.close()
 

@@ -9,6 +9,7 @@ from tests.differential.by_hand import WRITERS, is_racy
 from tests.differential.cases import Case, Step, case_of
 from tests.differential.generator import Generator, weighted
 from tests.differential.replies import NotAReply, Reply, ReplyReader
+from tests.differential.silence import BARRIER, Silence
 
 TABLE = build_table()
 
@@ -84,3 +85,48 @@ def test_replies_are_read_with_all_that_their_bytes_say() -> None:
     assert reader.rest == b""
     with pytest.raises(NotAReply):
         reader.feed(b"nonsense\r\n")
+
+
+def answered(*lines: str) -> list[str]:
+    """Of a connection's requests those that are answered."""
+    silence = Silence()
+    return [line for line in lines if silence.breaks(tuple(line.encode().split()))]
+
+
+def test_only_what_is_answered_is_waited_for() -> None:
+    """redis CLIENT REPLY: OFF until ON or RESET, SKIP for one request; a wrong one is answered."""
+    skip, off, on = "client reply skip", "CLIENT REPLY OFF", "CLIENT REPLY on"
+    assert answered(skip, "GET a", "GET b") == ["GET b"]
+    assert answered(skip, skip, "GET a", "GET b") == ["GET b"]
+    assert answered(skip, "CLIENT REPLY x", "GET b") == ["GET b"]
+    assert answered("CLIENT REPLY x", "CLIENT REPLY", "CLIENT REPLY ON x") != []
+    assert answered(off, "GET a", skip, "GET b", on, "GET c") == [on, "GET c"]
+    assert answered(off, "RESET x", "reset", "GET c") == ["reset", "GET c"]
+    assert answered(skip, on, "GET a") == [on, "GET a"]
+
+
+def test_no_piece_ends_in_silence() -> None:
+    """Else the next connection's requests could be done before it."""
+    pieces = [step for seed in range(200) for step in Generator(TABLE, seed).case(40).steps if step.requests]
+    assert any(BARRIER in step.requests for step in pieces)
+    for step in pieces:
+        silence = Silence()
+        for request in step.requests:
+            silence.breaks(request)
+        assert not silence.holds, step
+
+
+def test_nobody_is_killed_or_kept_waiting_by_a_case() -> None:
+    """Each server has clients of its own beside the case's."""
+    racy = (
+        "KILL TYPE normal",
+        "KILL ID 3",
+        "KILL SKIPME no USER default",
+        "PAUSE 100",
+        "PAUSE 9223372036854775 ALL",
+    )
+    harmless = ("KILL 127.0.0.1:1", "KILL TYPE normal ID 999999999", "KILL ID", "PAUSE 0", "PAUSE x", "PAUSE")
+    for line in racy:
+        assert is_racy((b"CLIENT", *line.encode().split())), line
+    for line in harmless:
+        assert not is_racy((b"CLIENT", *line.encode().split())), line

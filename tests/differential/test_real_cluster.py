@@ -21,7 +21,9 @@ _SEEDS = range(1_000_001, 1_000_013)
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One for all faces."""
-    with running_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+    # No change of leader in a case, however busy the machine is: redis-server has none either.
+    patient = {"election_timeout_ms": 3000}
+    with running_cluster(tmp_path_factory.mktemp("cluster"), settings=patient) as cluster:
         yield cluster
 
 

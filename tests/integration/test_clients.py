@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import threading
 from typing import Any
 
@@ -13,22 +12,11 @@ import redis.asyncio
 from redis.exceptions import ResponseError
 
 from tests.integration.cluster import Cluster, NodeProcess
+from tests.integration.programs import run
 from tests.integration.waiting import wait_until
 from tests.integration.wire import NoAnswer, ask
 
-#: Seconds; only ends a program that hangs.
-_PROGRAM_SECONDS_MAX = 60
 _NODE_IDS = (1, 2, 3)
-
-
-def run(*command: str | int, stdin: str = "") -> str:
-    """Run a program that must succeed and return what it printed."""
-    words = [str(word) for word in command]
-    done = subprocess.run(
-        words, input=stdin, capture_output=True, text=True, timeout=_PROGRAM_SECONDS_MAX, check=False
-    )
-    assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-    return done.stdout
 
 
 def leader_client(shared: Cluster) -> redis.Redis:

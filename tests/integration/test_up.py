@@ -27,12 +27,12 @@ SECONDS_MAX = 90
 class Up:
     """A running `raftkv up`, whose lines are read one by one."""
 
-    def __init__(self, directory: Path, port: int, *arguments: str) -> None:
+    def __init__(self, directory: Path, port: int, *arguments: str, **settings: str) -> None:
         self.port = port
         self.seen: list[str] = []
         self.process = subprocess.Popen(
             [sys.executable, "-m", "raftkv", "up", "--port", str(port), "--dir", str(directory), *arguments],
-            env={**environment(), "PYTHONPATH": str(ROOT)},
+            env={**environment(**settings), "PYTHONPATH": str(ROOT)},
             cwd=directory.parent,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -81,9 +81,9 @@ class Up:
 
 
 @contextlib.contextmanager
-def running(directory: Path, port: int, *arguments: str) -> Iterator[Up]:
-    """Run `up` until the end of the block."""
-    up = Up(directory, port, *arguments)
+def running(directory: Path, port: int, *arguments: str, **settings: str) -> Iterator[Up]:
+    """Run `up` until the end of the block; `settings` are its RAFTKV_*."""
+    up = Up(directory, port, *arguments, **settings)
     try:
         yield up
     finally:
@@ -220,3 +220,28 @@ def test_second_up_on_a_directory_is_refused(tmp_path: Path) -> None:
         )
         assert done.returncode == 2
         assert f"is in use by another raftkv up (process {up.process.pid})" in done.stderr
+
+
+def test_cluster_with_a_password_is_watched_and_asked(tmp_path: Path) -> None:
+    """RAFTKV_REQUIREPASS for all nodes: `up` gives it to them, `status` to those who have it."""
+    port = free_port_run(3)
+    secret = tmp_path / "password"
+    secret.write_text("s3cret\n")
+    command = ("status", "--port", str(port), "--json")
+    with running(tmp_path / "data", port, RAFTKV_REQUIREPASS="s3cret") as up:
+        up.line_with("the cluster serves")
+        up.line_with("Stop with Ctrl-C")
+        assert f"  redis-cli -c -p {port} --askpass" in up.seen
+        assert "s3cret" not in "\n".join(up.seen)
+        assert oct((tmp_path / "data" / "node1.toml").stat().st_mode & 0o777) == "0o600"
+        assert "asks for a password: NOAUTH" in raftkv(*command, cwd=tmp_path).stderr
+        wrong = raftkv(*command, cwd=tmp_path, RAFTKV_PASSWORD="other")
+        assert "refuses the password: WRONGPASS" in wrong.stderr
+        for done in (
+            raftkv(*command, cwd=tmp_path, RAFTKV_PASSWORD="s3cret"),
+            raftkv(*command, "--password-file", str(secret), cwd=tmp_path),
+            raftkv(*command, "--password", "s3cret", cwd=tmp_path),
+        ):
+            assert (done.returncode, done.stderr) == (0, "")
+            assert [node["reachable"] for node in json.loads(done.stdout)["nodes"]] == [True] * 3
+        assert up.stop() == 0
