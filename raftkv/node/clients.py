@@ -31,6 +31,8 @@ _BACKLOG: Final = 1024
 #: Seconds that clients get to take their last replies when the node stops.
 _PATIENCE_SECONDS: Final = 1.0
 _NS_PER_S: Final = 1_000_000_000
+#: A turn of the event loop that has worked for so long lets the tick go first, and the heartbeats with it.
+_TURN_NS: Final = 50_000_000
 #: Between two looks for idle clients.
 _IDLE_LOOK_NS: Final = _NS_PER_S
 
@@ -96,6 +98,10 @@ class Clients:
         self._connections: dict[int, Connection] = {}
         #: Connections that wait for something. A dict: their order is that of their waiting.
         self._held: dict[int, Executor] = {}
+        #: Connections whose long pipelines were interrupted, in the order of their next turns.
+        self._deferred: dict[int, Executor] = {}
+        #: When the tick is overdue; far off until the first one.
+        self._turn_end_ns = 1 << 62
         self._listeners: list[asyncio.Server] = []
         self._is_closing = False
         #: While closing: the last connection has gone.
@@ -158,6 +164,7 @@ class Clients:
         if self._is_closing and not self._connections:
             self._emptied.set()
         self._held.pop(connection.client_id, None)
+        self._deferred.pop(connection.client_id, None)
 
     def find(self, client_id: int) -> Connection | None:
         """The connection with that number, if there is one."""
@@ -170,6 +177,14 @@ class Clients:
     def hold(self, executor: Executor) -> None:
         """Look at a connection's requests on every tick, until `release`."""
         self._held[executor.session.client_id] = executor
+
+    def is_overdue(self) -> bool:
+        """Whether what else the node has to do should go first now."""
+        return self.clock.now_ns() > self._turn_end_ns
+
+    def defer(self, executor: Executor) -> None:
+        """Let a connection go on after the next tick, behind those that wait for that already."""
+        self._deferred[executor.session.client_id] = executor
 
     def release(self, executor: Executor) -> None:
         """The connection waits for nothing any more."""
@@ -210,3 +225,10 @@ class Clients:
                 connection.close_if_idle(since_ns=since_ns)
         for executor in list(self._held.values()):
             executor.on_tick(now_ns)
+        self._turn_end_ns = now_ns + _TURN_NS
+        for client_id, executor in list(self._deferred.items()):
+            if self.is_overdue():
+                break
+            del self._deferred[client_id]
+            executor.go_on()
+        self._turn_end_ns = self.clock.now_ns() + _TURN_NS

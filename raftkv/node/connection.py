@@ -203,7 +203,11 @@ class Connection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         waiting = len(self.executor.backlog) + self.replies.pending
-        is_full = self._is_slow or waiting > (_REQUESTS_MAX // 2 if self.is_reading_paused else _REQUESTS_MAX)
+        is_full = (
+            self._is_slow
+            or self.executor.is_deferred
+            or waiting > (_REQUESTS_MAX // 2 if self.is_reading_paused else _REQUESTS_MAX)
+        )
         if is_full is not self.is_reading_paused:
             self.is_reading_paused = is_full
             if is_full:

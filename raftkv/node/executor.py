@@ -74,6 +74,8 @@ class Executor:
         self._awaited: Awaited | None = None
         #: The connection is gone: nothing is carried out or answered any more.
         self._is_lost = False
+        #: Requests wait for the node to do other things first; see `Clients.defer`.
+        self.is_deferred = False
 
     @property
     def is_idle(self) -> bool:
@@ -137,10 +139,22 @@ class Executor:
     # -- carrying out -----------------------------------------------------------------------
 
     def process(self, now_ns: int) -> None:
-        """Carry out the backlog, up to the first request that has to wait."""
+        """Carry out the backlog, up to the first request that has to wait; if it takes long, in turns."""
         self._process_piece(now_ns)
         while self.backlog and self.hold is None and not self.session.is_closing:
+            if self._clients.is_overdue():
+                self.is_deferred = True
+                self._clients.defer(self)
+                self._throttle()
+                return
             self._process_piece(now_ns)
+
+    def go_on(self) -> None:
+        """Carry out what was deferred."""
+        self.is_deferred = False
+        if self.hold is None and self.backlog:
+            self.process(self._now_ns())
+        self._throttle()
 
     def carry_out_alike(self, requests: list[list[bytes]], size_bytes: int) -> bool:
         """Carry out what just came if it is one command over and over, with one key each; False: it isn't.

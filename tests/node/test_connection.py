@@ -266,6 +266,41 @@ def test_too_many_requests_that_wait_stop_the_reading() -> None:
     assert not client.socket.is_paused
 
 
+def test_a_long_pipeline_does_not_hold_up_the_node() -> None:
+    """STYLE.md, Limits: 40,000 GETs in one piece kept a node from being heard for a second."""
+    node = single_node()
+    greedy, other = node.connect(), node.connect()
+    node.cluster.run(20)
+    node.clock.advance(60)
+    greedy.send(*[f"ECHO {place}" for place in range(300)])
+    begun = greedy.replies()
+    assert 0 < len(begun) < 100
+    assert greedy.socket.is_paused
+    other.send("PING")
+    assert other.take() == b"+PONG\r\n"
+    greedy.end()
+    node.cluster.run(20)
+    assert [*begun, *greedy.replies()] == [b"%d" % place for place in range(300)]
+    assert greedy.is_closed
+
+
+def test_clients_with_long_pipelines_take_turns() -> None:
+    """Clients.defer: in the order of their waiting, and who is gone is forgotten."""
+    node = single_node()
+    first, second, gone = node.connect(), node.connect(), node.connect()
+    node.cluster.run(20)
+    node.clock.advance(60)
+    for client in (first, second, gone):
+        client.send(*["PING"] * 150)
+        assert len(client.replies()) == 64
+    gone.socket._lose()
+    assert list(node.clients._deferred) == [first.connection.client_id, second.connection.client_id]
+    node.cluster.run(10)
+    assert [len(client.replies()) for client in (first, second)] == [86, 86]
+    assert not first.socket.is_paused
+    assert not node.clients._deferred
+
+
 def test_reads_of_a_turn_are_answered_at_its_end_and_what_follows_them_in_order() -> None:
     """One connection's commands take effect in their order, however they are cut into chunks."""
     node = single_node()
