@@ -168,6 +168,8 @@ class Executor:
         if spec.route is WRITE and self._takes_writes():
             self._submit(requests, size_bytes)
             self._calls[spec.name] += len(requests)
+            if not self.replies.pending:  # all were too large
+                self._send()
         elif spec.route is READ and not self.replies.pending:
             self.queued = RequestsAlike(spec, requests)
             self._group.queue_reads(self, may_follow=self._is_standalone or self.session.is_readonly)

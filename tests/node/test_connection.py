@@ -253,6 +253,16 @@ def test_a_command_over_the_limit_is_refused_and_nothing_else() -> None:
     )
 
 
+def test_a_command_over_the_limit_is_refused_at_once_when_it_comes_alone() -> None:
+    """It went the way of writes, and its answer waited for another write's."""
+    node = single_node(command_bytes_max=1 << 20)
+    refusal = b"-ERR command is larger than command-bytes-max, nothing was done\r\n"
+    client = node.connect()
+    for count in (1, 3):
+        client.send(*[[b"SET", b"b", bytes(1 << 20)]] * count)
+        assert client.take() == refusal * count
+
+
 def test_too_many_requests_that_wait_stop_the_reading() -> None:
     """STYLE.md, Limits: no more bytes are read, and nothing is lost."""
     cluster = Cluster(3, leader_wait_ms=5000)
