@@ -19,7 +19,7 @@ help:
 	@echo "make test    the tests"
 	@echo "make check   format, lint, types and tests; changes nothing"
 	@echo "make fix     rewrites what format and lint can"
-	@echo "make soak    simulator and kill rounds for SECONDS=$(SECONDS) each, from SEED"
+	@echo "make soak    simulator, kill rounds and hostile clients and peers for SECONDS=$(SECONDS) each, from SEED"
 	@echo "make bench   the benchmarks"
 
 run: $(VENV)/.installed
@@ -42,6 +42,7 @@ fix: $(VENV)/.installed-dev
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulator --seed $(SEED) --seconds $(SECONDS)
 	$(BIN)/python -m tests.integration.kill_rounds --seed $(SEED) --seconds $(SECONDS)
+	$(BIN)/python -m tests.hostile --seed $(SEED) --seconds $(SECONDS)
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
