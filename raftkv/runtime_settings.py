@@ -59,9 +59,19 @@ class SettingRefused(Exception):
 class RuntimeSettings:
     """One node's settings while it runs."""
 
-    def __init__(self, config: Config, *, on_change: Callable[[Config], None] = lambda _: None) -> None:
-        """Start from `config`; `on_change` is called with each new one, after `self.config` has it."""
+    def __init__(
+        self,
+        config: Config,
+        *,
+        on_change: Callable[[Config], None] = lambda _: None,
+        room_for_clients: Callable[[int], int] = lambda wanted: wanted,
+    ) -> None:
+        """Start from `config`; `on_change` is called with each new one, after `self.config` has it.
+
+        `room_for_clients` tells how many of as many clients the system can handle.
+        """
         self._config = config
+        self._room_for_clients = room_for_clients
         self._on_change = on_change
 
     @property
@@ -90,10 +100,19 @@ class RuntimeSettings:
         if not changes:
             return
         try:
-            self._config = replace(self._config, **changes)  # type: ignore[arg-type]  # read by their kinds
+            changed = replace(self._config, **changes)  # type: ignore[arg-type]  # read by their kinds
         except ConfigError as refusal:
             raise _refused(refusal.key or "?", refusal.reason) from None
+        if changed.clients_max > self._config.clients_max:
+            self._check_room(changed.clients_max)
+        self._config = changed
         self._on_change(self._config)
+
+    def _check_room(self, clients_max: int) -> None:
+        room = self._room_for_clients(clients_max)
+        if room < clients_max:
+            reason = "The operating system is not able to handle the specified number of clients, try with"
+            raise _refused("maxclients", f"{reason} {room}")
 
     def rewritten(self, data: bytes, *, name: str) -> bytes:
         """Return a configuration file's bytes with the settings that hold now (redis CONFIG REWRITE).

@@ -393,6 +393,20 @@ def test_config_set_refuses_in_redis_words(name: str, value: str, text: str) -> 
     assert settings.config == Config()
 
 
+def test_config_set_refuses_more_clients_than_the_system_has_files_for() -> None:
+    """redis updateMaxclients: fewer are always fine."""
+    settings = RuntimeSettings(Config(clients_max=20), room_for_clients=lambda wanted: min(wanted, 30))
+    settings.set("maxclients", "30")
+    with pytest.raises(SettingRefused) as caught:
+        settings.set("maxclients", "31")
+    assert str(caught.value) == (
+        "ERR CONFIG SET failed (possibly related to argument 'maxclients') - "
+        "The operating system is not able to handle the specified number of clients, try with 30"
+    )
+    settings.set("maxclients", "5")
+    assert settings.config.clients_max == 5
+
+
 def test_config_set_of_several_is_all_or_nothing() -> None:
     """redis CONFIG SET since 7.0."""
     settings = RuntimeSettings(Config())

@@ -22,12 +22,11 @@ from raftkv.node.clock import Clock
 from raftkv.node.connection import Connection
 from raftkv.node.executor import Executor
 from raftkv.node.group import Group
+from raftkv.node.open_files import backlog
 from raftkv.node.pauses import Pause
 from raftkv.resp.parser import Limits
 from raftkv.resp.replies import Error
 
-#: Connections that the kernel holds until they are accepted.
-_BACKLOG: Final = 1024
 #: Seconds that clients get to take their last replies when the node stops.
 _PATIENCE_SECONDS: Final = 1.0
 _NS_PER_S: Final = 1_000_000_000
@@ -121,7 +120,7 @@ class Clients:
         """Begin to accept on a socket of `bind_socket`'s, as a node of a cluster or as one single Redis."""
         loop = asyncio.get_running_loop()
         factory = partial(self._make_connection, is_standalone=is_standalone)
-        self._listeners.append(await loop.create_server(factory, sock=bound, backlog=_BACKLOG))
+        self._listeners.append(await loop.create_server(factory, sock=bound, backlog=backlog()))
 
     async def close(self, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
         """Stop accepting, and close every connection once its written replies have left.
