@@ -29,11 +29,10 @@ from raftkv.resp.replies import Error
 
 #: Seconds that clients get to take their last replies when the node stops.
 _PATIENCE_SECONDS: Final = 1.0
-_NS_PER_S: Final = 1_000_000_000
 #: A turn of the event loop that has worked for so long lets the tick go first, and the heartbeats with it.
 _TURN_NS: Final = 50_000_000
-#: Between two looks for idle clients.
-_IDLE_LOOK_NS: Final = _NS_PER_S
+#: Between two looks for clients that are idle or take their replies slowly.
+_LOOK_NS: Final = 1_000_000_000
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
@@ -52,6 +51,14 @@ def bind_socket(host: str, port: int) -> socket.socket:
         bound.close()
         raise OSError(error.errno, f"can't listen on {host}:{port} for clients: {error.strerror}") from None
     return bound
+
+
+def _parser_limits(config: Config) -> Limits:
+    return Limits(
+        multibulk_max=config.multibulk_max,
+        bulk_bytes_max=config.bulk_bytes_max,
+        inline_bytes_max=config.inline_bytes_max,
+    )
 
 
 @dataclass(slots=True)
@@ -79,19 +86,15 @@ class Clients:
         clock: Clock,
         node: NodeView,
     ) -> None:
-        #: Replaced as a whole when a setting changes.
+        #: Replaced as a whole when a setting changes, see `adopt`.
         self.config = config
         self.table = table
         self.group = group
         self.clock = clock
         self.node = node
-        self.parser_limits = Limits(
-            multibulk_max=config.multibulk_max,
-            bulk_bytes_max=config.bulk_bytes_max,
-            inline_bytes_max=config.inline_bytes_max,
-        )
+        self.parser_limits = _parser_limits(config)
         self.pause = Pause()
-        self._next_idle_look_ns = 0
+        self._next_look_ns = 0
         self._members = {member.node_id: member for member in config.members}
         self._ids = itertools.count(1)
         self._connections: dict[int, Connection] = {}
@@ -113,6 +116,13 @@ class Clients:
         self.calls: Counter[bytes] = Counter()
         #: Of the connections that are gone.
         self._past = Traffic()
+
+    def adopt(self, config: Config) -> None:
+        """Go on with other settings, for the connections that there are, too."""
+        self.config = config
+        self.parser_limits = _parser_limits(config)
+        for connection in self._connections.values():
+            connection.adopt_limits()
 
     # -- the listener -----------------------------------------------------------------------
 
@@ -217,11 +227,11 @@ class Clients:
         now_ns = self.clock.now_ns()
         if self.pause.end_ns:
             self.pause.on_tick(now_ns)
-        if self.config.idle_timeout_s and now_ns >= self._next_idle_look_ns:
-            self._next_idle_look_ns = now_ns + _IDLE_LOOK_NS
-            since_ns = now_ns - self.config.idle_timeout_s * _NS_PER_S
+        config = self.config
+        if (config.idle_timeout_s or config.output_buffer_soft_bytes_max) and now_ns >= self._next_look_ns:
+            self._next_look_ns = now_ns + _LOOK_NS
             for connection in list(self._connections.values()):
-                connection.close_if_idle(since_ns=since_ns)
+                connection.look(now_ns)
         for executor in list(self._held.values()):
             executor.on_tick(now_ns)
         self._turn_end_ns = now_ns + _TURN_NS

@@ -324,7 +324,7 @@ class Node:
         self._observer.adopt(config)
         if self._group is not None and self._clients is not None:
             self._group.config = config
-            self._clients.config = config
+            self._clients.adopt(config)
 
     def _tick(self) -> None:
         if self._group is None or self._clients is None:

@@ -97,17 +97,18 @@ class RequestParser:
         "_args",
         "_args_bytes",
         "_args_missing",
-        "_limits",
         "_pieces",
         "_pieces_bytes",
         "_reader",
         "_requests",
         "_wanted_bytes",
         "garbage",
+        "limits",
     )
 
     def __init__(self, *, limits: Limits) -> None:
-        self._limits = limits
+        #: May be changed between two chunks.
+        self.limits = limits
         self._reader = hiredis.Reader(notEnoughData=_NOT_ENOUGH)
         #: Complete, not yet drained.
         self._requests: list[list[bytes]] = []
@@ -227,7 +228,7 @@ class RequestParser:
         if line_end < 0:
             return position
         count = parse_integer(buffer[position + 1 : line_end])
-        if count is None or count > self._limits.multibulk_max:
+        if count is None or count > self.limits.multibulk_max:
             raise ProtocolError("invalid multibulk length")
         self._args_missing = max(count, 0)
         return line_end + 2
@@ -240,7 +241,7 @@ class RequestParser:
             got = printable(buffer[position : position + 1])
             raise ProtocolError(f"expected '$', got '{got}'")
         length = parse_integer(buffer[position + 1 : line_end])
-        if length is None or not 0 <= length <= self._limits.bulk_bytes_max:
+        if length is None or not 0 <= length <= self.limits.bulk_bytes_max:
             raise ProtocolError("invalid bulk length")
         first = line_end + 2
         end = first + length
@@ -262,14 +263,14 @@ class RequestParser:
     def _end_of_header(self, buffer: bytes, position: int, complaint: str) -> int:
         """Where the line ends that begins at `position`; -1: not within the buffer."""
         line_end = buffer.find(b"\r", position)
-        if line_end < 0 and len(buffer) - position > self._limits.inline_bytes_max:
+        if line_end < 0 and len(buffer) - position > self.limits.inline_bytes_max:
             raise ProtocolError(complaint)
         return line_end if line_end + 2 <= len(buffer) else -1
 
     def _read_inline(self, buffer: bytes, position: int) -> int:
         line_end = buffer.find(b"\n", position)
         if line_end < 0:
-            if len(buffer) - position > self._limits.inline_bytes_max:
+            if len(buffer) - position > self.limits.inline_bytes_max:
                 raise ProtocolError("too big inline request")
             return position
         args = split_inline(buffer[position:line_end].removesuffix(b"\r"))

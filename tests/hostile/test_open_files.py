@@ -22,7 +22,7 @@ def test_connections_do_not_take_the_files_that_the_databases_need(tmp_path: Pat
         cluster.wait_until_whole()
         with node.connect() as wire:
             assert wire.call("CONFIG", "GET", "maxclients") == [b"maxclients", b"37"]
-            crowd += [Bare(node.port) for _ in range(2 * _FILES_MAX)]
+            crowd += [Bare(node.port) for _ in range(_FILES_MAX + 20)]
             for turn in range(5):
                 wire.send(*[("SET", f"{turn}:{place}", "x" * 1000) for place in range(200)])
                 assert [wire.receive() for _ in range(200)] == [b"OK"] * 200

@@ -392,6 +392,53 @@ def test_a_slow_reader_is_closed_at_its_limit() -> None:
     assert client.socket.is_lost
 
 
+def test_a_slow_reader_is_closed_that_stays_above_the_soft_limit() -> None:
+    """redis client-output-buffer-limit: soft bytes for longer than the soft seconds, at a stretch."""
+    node = single_node()
+    node.ask([b"SET", b"a", bytes(100_000)])
+    assert node.ask("CONFIG SET output-buffer-soft-bytes-max 64kb output-buffer-soft-s 3") == [b"OK"]
+    stuck, hesitant, quick = node.connect(), node.connect(), node.connect()
+    for client in (stuck, hesitant):
+        client.socket.is_stuck = True
+        client.send("GET a")
+    for second in range(6):
+        quick.send("GET a")
+        node.cluster.run(1000)
+        assert stuck.is_closed is (second > 2)
+        if second == 2:
+            hesitant.socket.read_all()
+            node.cluster.run(1000)
+            hesitant.socket.is_stuck = True
+            hesitant.send("GET a")
+    assert [hesitant.is_closed, quick.is_closed] == [False, False]
+    assert len(quick.replies()) == 6
+
+
+def test_a_small_output_limit_holds() -> None:
+    """redis closeClientOnOutputBufferLimitReached: what fits into the client's own 16 KB does not count."""
+    node = single_node(output_buffer_bytes_max=1)
+    node.ask([b"SET", b"a", bytes(30_000)])
+    small, large = node.connect(), node.connect()
+    for client in (small, large):
+        client.socket.is_stuck = True
+    small.send("PING")
+    large.send("GET a")
+    node.cluster.settle()
+    assert [small.is_closed, large.is_closed] == [False, True]
+
+
+def test_without_an_output_limit_nobody_is_closed() -> None:
+    """redis client-output-buffer-limit 0: a client that does not read is read no further, that is all."""
+    node = single_node(output_buffer_bytes_max=0)
+    node.ask([b"SET", b"a", bytes(1 << 20)])
+    client = node.connect()
+    client.socket.is_stuck = True
+    client.send(*["GET a"] * 300)
+    node.cluster.settle()
+    assert not client.is_closed
+    assert client.socket.is_paused
+
+
 def test_one_pipeline_can_not_make_more_replies_than_its_limit() -> None:
     """output_buffer_bytes_max holds within one chunk of requests too: replies aren't made without end."""
     node = single_node(output_buffer_bytes_max=8 << 20)
