@@ -131,8 +131,7 @@ class RequestParser:
     def feed(self, data: bytes) -> None:
         """Take what arrived; ignored after garbage."""
         if self._pieces or self._args_missing:
-            self._read_exactly(data)
-            return
+            data = self._finish_request(data)
         if self.garbage is not None or not data:
             return
         if len(data) < _SMALL_BYTES and data.find(b"*", 1) < 0:
@@ -188,6 +187,17 @@ class RequestParser:
             pass
         self._reader = hiredis.Reader(notEnoughData=_NOT_ENOUGH)
         return False
+
+    def _finish_request(self, data: bytes) -> bytes:
+        """Read to the end of the request that has begun; give what follows it, which may be nothing."""
+        end = data.find(b"\r\n*") + 2 if len(data) >= _LARGE_BYTES else 0
+        if end >= 2:
+            self._read_exactly(data[:end])
+            data = data[end:]
+            if not (self._pieces or self._args_missing):
+                return data
+        self._read_exactly(data)
+        return b""
 
     # -- the exact reader -------------------------------------------------------------------
 
