@@ -290,7 +290,10 @@ class Executor:
         """
         now_ns = self._now_ns()
         self._is_confirmed, self._is_impatient = is_confirmed, is_impatient
+        first_count = count
         while count and self.backlog and self.hold is None and not self.session.is_closing:
+            if is_confirmed and not (first_count - count + 1) % _PIECE_COUNT and self._clients.is_overdue():
+                break  # what is left is confirmed anew
             args = self.backlog.popleft()
             count -= 1
             try:

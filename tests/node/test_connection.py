@@ -294,6 +294,22 @@ def test_a_long_pipeline_does_not_hold_up_the_node() -> None:
     assert greedy.is_closed
 
 
+def test_a_long_pipeline_of_confirmed_reads_does_not_hold_up_the_node() -> None:
+    """DESIGN.md: at a follower each turn's reads get a read index of their own."""
+    cluster = three_nodes()
+    cluster[1].ask("SET a 1")
+    follower = cluster[2]
+    client = follower.connect()
+    cluster.run(20)
+    client.send("READONLY", *["GET a"] * 300)
+    assert client.replies() == [b"OK"]
+    follower.clients._turn_end_ns = 0
+    before_count = client.socket.writes_count
+    cluster.settle()
+    assert client.take() == b"$1\r\n1\r\n" * 300
+    assert client.socket.writes_count - before_count >= 300 // 64
+
+
 def test_clients_with_long_pipelines_take_turns() -> None:
     """Clients.defer: in the order of their waiting, and who is gone is forgotten."""
     node = single_node()
