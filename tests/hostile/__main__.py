@@ -82,8 +82,8 @@ def _run(storms: Sequence[Storm], rounds_max: int, seconds_max: float, *, seed: 
 
 def _figures(place: Arena, rounds: int, tally: Counter[str]) -> str:
     return (
-        f"{rounds} rounds, {tally.total()} storms, term {place.term} throughout, "
-        f"memory grew by {place.growth_bytes_max >> 20} MB at most"
+        f"{rounds} rounds, {tally.total()} storms, term {place.term}, {place.standstills} standstills "
+        f"of the machine, memory grew by {place.growth_bytes_max >> 20} MB at most"
     )
 
 

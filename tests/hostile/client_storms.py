@@ -83,8 +83,13 @@ def half_closed(arena: Arena, source: random.Random) -> None:
             number = b"%d" % place
             requests += [(b"SET", key, number), (b"GET", key)] + [(b"ECHO", number)] * has_echo
             expected += [b"OK", number] + [number] * has_echo
+        standstills = arena.standstills
         replies = _say_and_end(node.standalone_port, b"".join(map(request, requests)))
-        assert replies == expected, f"{len(replies)} of {len(expected)} replies, {replies[-3:]!r}"
+        assert len(replies) == len(expected), f"{len(replies)} of {len(expected)} replies"
+        pairs = zip(replies, expected, strict=True)
+        wrong = [f"{place}: {got!r}" for place, (got, wanted) in enumerate(pairs) if got != wanted]
+        # Who stood still for longer than a request may take has to say that it doesn't know.
+        assert not wrong or arena.standstills > standstills, f"{len(wrong)} wrong replies, {wrong[:3]}"
     assert _say_and_end(arena.nodes[0].port, b"") == []
 
 
@@ -145,9 +150,9 @@ def slow_readers(arena: Arena, source: random.Random) -> None:
 
 def _is_served_meanwhile(arena: Arena) -> None:
     for node in arena.nodes:
-        begin = time.monotonic()
+        begin, standstills = time.monotonic(), arena.standstills
         assert ask(node.standalone_port, "SET", "{h}meanwhile", "1") == b"OK"
-        assert time.monotonic() - begin < _SERVED_SECONDS_MAX
+        assert arena.standstills > standstills or time.monotonic() - begin < _SERVED_SECONDS_MAX
 
 
 def slow_senders(arena: Arena, source: random.Random) -> None:
