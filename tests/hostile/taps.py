@@ -15,7 +15,7 @@ from types import TracebackType
 #: Of one connection's first bytes; a replay needs the beginning.
 _RECORDED_BYTES_MAX = 256 << 10
 _READ_BYTES = 64 << 10
-#: Connections of one node that are remembered, the newest ones.
+#: Connections that are remembered, the newest ones, beside those that stand.
 _RECORDINGS_MAX = 16
 
 
@@ -83,7 +83,8 @@ class Taps:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             recording = Recording(target_port)
             self._recordings.append(recording)
-            del self._recordings[: -_RECORDINGS_MAX * len(self._ports)]
+            newest = self._recordings[-_RECORDINGS_MAX:]
+            self._recordings = [each for each in self._recordings if each.is_open or each in newest]
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", target_port)
                 back = asyncio.ensure_future(_pump(onward_reader, writer))
