@@ -19,7 +19,7 @@ help:
 	@echo "make test    the tests"
 	@echo "make check   format, lint, types and tests; changes nothing"
 	@echo "make fix     rewrites what format and lint can"
-	@echo "make soak    simulator, kill rounds and consistency for SECONDS=$(SECONDS) each, from SEED"
+	@echo "make soak    simulator, kill rounds, consistency, hostile clients for SECONDS=$(SECONDS) each, from SEED"
 	@echo "make bench   the benchmarks"
 
 run: $(VENV)/.installed
@@ -43,6 +43,7 @@ soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulator --seed $(SEED) --seconds $(SECONDS)
 	$(BIN)/python -m tests.integration.kill_rounds --seed $(SEED) --seconds $(SECONDS)
 	$(BIN)/python -m tests.consistency --seed $(SEED) --seconds $(SECONDS)
+	$(BIN)/python -m tests.hostile --seed $(SEED) --seconds $(SECONDS)
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks

@@ -225,15 +225,25 @@ class Config:
     )
     #: Bytes of one argument.
     bulk_bytes_max: int = field(
-        default=512 * _MB, metadata=_key(Size(_MB, _TB), "size of one argument", redis="proto-max-bulk-len")
+        default=512 * _MB,
+        metadata=_key(Size(_MB, _TB), "size of one argument", redis="proto-max-bulk-len", is_runtime=True),
     )
     #: Bytes of an inline request's line.
     inline_bytes_max: int = field(
         default=64 << 10, metadata=_key(Size(1 << 10, _GB), "size of an inline request")
     )
-    #: Reply bytes that wait for a slow client; past it the connection is closed.
+    #: Reply bytes that wait for a slow client; past it the connection is closed. 0: there is no limit.
     output_buffer_bytes_max: int = field(
-        default=256 * _MB, metadata=_key(Size(_MB, _TB), "unsent reply bytes of a client", is_runtime=True)
+        default=256 * _MB,
+        metadata=_key(Size(0, _TB), "unsent reply bytes of a client; 0: any", is_runtime=True),
+    )
+    #: The same, but for a client that stays above it for longer than the seconds that follow. 0: no limit.
+    output_buffer_soft_bytes_max: int = field(
+        default=0,
+        metadata=_key(Size(0, _TB), "unsent reply bytes of a client for long; 0: any", is_runtime=True),
+    )
+    output_buffer_soft_s: int = field(
+        default=0, metadata=_key(_SECONDS, "seconds that a client may be above that", is_runtime=True)
     )
 
     # -- replication windows --

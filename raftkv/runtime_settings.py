@@ -36,6 +36,7 @@ _FIXED: Mapping[str, str] = {
 
 _BY_NAME: Mapping[str, Setting] = {setting.redis_name: setting for setting in SETTINGS}
 _OUTPUT_LIMITS = "client-output-buffer-limit"
+_OUTPUT_LIMIT_KEYS = ("output_buffer_bytes_max", "output_buffer_soft_bytes_max", "output_buffer_soft_s")
 _REDIS_LOG_LEVELS: Mapping[str, str] = {
     "debug": "debug",
     "verbose": "info",
@@ -59,9 +60,19 @@ class SettingRefused(Exception):
 class RuntimeSettings:
     """One node's settings while it runs."""
 
-    def __init__(self, config: Config, *, on_change: Callable[[Config], None] = lambda _: None) -> None:
-        """Start from `config`; `on_change` is called with each new one, after `self.config` has it."""
+    def __init__(
+        self,
+        config: Config,
+        *,
+        on_change: Callable[[Config], None] = lambda _: None,
+        room_for_clients: Callable[[int], int] = lambda wanted: wanted,
+    ) -> None:
+        """Start from `config`; `on_change` is called with each new one, after `self.config` has it.
+
+        `room_for_clients` tells how many of as many clients the system can handle.
+        """
         self._config = config
+        self._room_for_clients = room_for_clients
         self._on_change = on_change
 
     @property
@@ -90,10 +101,19 @@ class RuntimeSettings:
         if not changes:
             return
         try:
-            self._config = replace(self._config, **changes)  # type: ignore[arg-type]  # read by their kinds
+            changed = replace(self._config, **changes)  # type: ignore[arg-type]  # read by their kinds
         except ConfigError as refusal:
             raise _refused(refusal.key or "?", refusal.reason) from None
+        if changed.clients_max > self._config.clients_max:
+            self._check_room(changed.clients_max)
+        self._config = changed
         self._on_change(self._config)
+
+    def _check_room(self, clients_max: int) -> None:
+        room = self._room_for_clients(clients_max)
+        if room < clients_max:
+            reason = "The operating system is not able to handle the specified number of clients, try with"
+            raise _refused("maxclients", f"{reason} {room}")
 
     def rewritten(self, data: bytes, *, name: str) -> bytes:
         """Return a configuration file's bytes with the settings that hold now (redis CONFIG REWRITE).
@@ -129,8 +149,11 @@ class RuntimeSettings:
             else:
                 shown[name] = setting.kind.show(value)
         shown["loglevel"] = _SHOWN_LOG_LEVELS[self._config.log_level]
-        limit = self._config.output_buffer_bytes_max
-        shown[_OUTPUT_LIMITS] = f"normal {limit} 0 0 slave {limit} 0 0 pubsub {limit} 0 0"
+        shown[_OUTPUT_LIMITS] = " ".join(
+            f"{kind} {self._config.output_buffer_bytes_max} {self._config.output_buffer_soft_bytes_max}"
+            f" {self._config.output_buffer_soft_s}"
+            for kind in ("normal", "slave", "pubsub")
+        )
         return dict(sorted(shown.items()))
 
 
@@ -154,7 +177,7 @@ def _change_of(name: str, value: str) -> dict[str, object]:
             raise _refused(name, f"raftkv always has {_FIXED[name]!r} here")
         return {}
     if name == _OUTPUT_LIMITS:
-        return {"output_buffer_bytes_max": _output_limit(value)}
+        return _output_limits(value)
     setting = _BY_NAME[name]
     if setting.key == "log_level":
         return {"log_level": _log_level(value)}
@@ -213,14 +236,25 @@ def _log_level(value: str) -> str:
     return _REDIS_LOG_LEVELS[value.lower()]
 
 
-def _output_limit(value: str) -> int:
-    """Read `normal <hard> <soft> <seconds>`; raftkv has one hard limit for every client."""
-    words = value.split()
-    setting = _BY_NAME["output-buffer-bytes-max"]
-    if len(words) != 4 or words[0].lower() not in ("normal", "pubsub", "slave", "replica"):
-        raise _refused(_OUTPUT_LIMITS, "argument must be a class, a hard limit and 0 0: normal 256mb 0 0")
-    if words[2:] != ["0", "0"]:
-        raise _refused(_OUTPUT_LIMITS, "raftkv has no soft limit: the last two must be 0 0")
-    limit = _parsed(setting, words[1])
-    assert isinstance(limit, int), "a size is a number of bytes"
-    return limit
+def _output_limits(value: str) -> dict[str, object]:
+    """Read `<class> <hard> <soft> <seconds>`, once or more often (redis setConfigOcl).
+
+    Every client here is of one kind, so that each class stands for all of them and the last one counts.
+    """
+    words = value.split(" ") if value else []
+    if len(words) % 4:
+        raise _refused(_OUTPUT_LIMITS, "Wrong number of arguments in buffer limit configuration.")
+    changes: dict[str, object] = {}
+    for place in range(0, len(words), 4):
+        kind, hard, soft, seconds = words[place : place + 4]
+        if kind.lower() not in ("normal", "pubsub", "slave", "replica"):
+            raise _refused(_OUTPUT_LIMITS, "Invalid client class specified in buffer limit configuration.")
+        try:
+            changes = {
+                key: _BY_NAME[key.replace("_", "-")].kind.parse(text)
+                for key, text in zip(_OUTPUT_LIMIT_KEYS, (hard, soft, seconds), strict=True)
+            }
+        except ValueError:
+            complaint = "Error in hard, soft or soft_seconds setting in buffer limit configuration."
+            raise _refused(_OUTPUT_LIMITS, complaint) from None
+    return changes

@@ -48,6 +48,8 @@ OTHER_VALUES = {
     "bulk_bytes_max": "268435456",
     "inline_bytes_max": "32768",
     "output_buffer_bytes_max": "134217728",
+    "output_buffer_soft_bytes_max": "1048576",
+    "output_buffer_soft_s": "60",
     "uncommitted_bytes_max": "134217728",
     "append_bytes_max": "524288",
     "inflight_messages_max": "16",
@@ -355,7 +357,11 @@ def test_config_set_takes_units_and_classes() -> None:
     """redis CONFIG SET with memory values; the one output limit goes by Redis's classes."""
     settings = RuntimeSettings(Config())
     settings.set("client-query-buffer-limit", "2mb")
-    settings.set("client-output-buffer-limit", "normal 4mb 0 0")
+    settings.set("client-output-buffer-limit", "")
+    assert settings.config.output_buffer_bytes_max == 256 << 20
+    settings.set("client-output-buffer-limit", "PUBSUB 0 0 0 normal 4mb 1kb 60")
+    shown = settings.shown()["client-output-buffer-limit"]
+    assert shown == "normal 4194304 1024 60 slave 4194304 1024 60 pubsub 4194304 1024 60"
     settings.set("loglevel", "warning")
     config = settings.config
     assert (config.query_buffer_bytes_max, config.output_buffer_bytes_max) == (2 << 20, 4 << 20)
@@ -377,8 +383,12 @@ def test_config_set_takes_units_and_classes() -> None:
         ("gather-ms", "x", "argument must be a number from 0 to 1000"),
         ("appendonly", "no", "raftkv always has 'yes' here"),
         ("loglevel", "loud", "argument(s) must be one of the following: debug, verbose, notice, warning, "),
-        ("client-output-buffer-limit", "normal 4mb 1mb 60", "raftkv has no soft limit"),
-        ("client-output-buffer-limit", "4mb", "argument must be a class"),
+        ("client-output-buffer-limit", "normal 4mb 1mb", "Wrong number of arguments in buffer limit config"),
+        ("client-output-buffer-limit", "normal 1 0 0 x", "Wrong number of arguments in buffer limit config"),
+        ("client-output-buffer-limit", "master 4mb 0 0", "Invalid client class specified in buffer limit "),
+        ("client-output-buffer-limit", "normal x 0 0", "Error in hard, soft or soft_seconds setting in "),
+        ("client-output-buffer-limit", "normal 1 -2 0", "Error in hard, soft or soft_seconds setting in "),
+        ("client-output-buffer-limit", "normal 1 2 -3", "Error in hard, soft or soft_seconds setting in "),
     ],
 )
 def test_config_set_refuses_in_redis_words(name: str, value: str, text: str) -> None:
@@ -391,6 +401,20 @@ def test_config_set_refuses_in_redis_words(name: str, value: str, text: str) -> 
         prefix = f"ERR CONFIG SET failed (possibly related to argument '{name}') - "
         assert str(caught.value).startswith(prefix)
     assert settings.config == Config()
+
+
+def test_config_set_refuses_more_clients_than_the_system_has_files_for() -> None:
+    """redis updateMaxclients: fewer are always fine."""
+    settings = RuntimeSettings(Config(clients_max=20), room_for_clients=lambda wanted: min(wanted, 30))
+    settings.set("maxclients", "30")
+    with pytest.raises(SettingRefused) as caught:
+        settings.set("maxclients", "31")
+    assert str(caught.value) == (
+        "ERR CONFIG SET failed (possibly related to argument 'maxclients') - "
+        "The operating system is not able to handle the specified number of clients, try with 30"
+    )
+    settings.set("maxclients", "5")
+    assert settings.config.clients_max == 5
 
 
 def test_config_set_of_several_is_all_or_nothing() -> None:

@@ -22,17 +22,17 @@ from raftkv.node.clock import Clock
 from raftkv.node.connection import Connection
 from raftkv.node.executor import Executor
 from raftkv.node.group import Group
+from raftkv.node.open_files import backlog
 from raftkv.node.pauses import Pause
 from raftkv.resp.parser import Limits
 from raftkv.resp.replies import Error
 
-#: Connections that the kernel holds until they are accepted.
-_BACKLOG: Final = 1024
 #: Seconds that clients get to take their last replies when the node stops.
 _PATIENCE_SECONDS: Final = 1.0
-_NS_PER_S: Final = 1_000_000_000
-#: Between two looks for idle clients.
-_IDLE_LOOK_NS: Final = _NS_PER_S
+#: A turn of the event loop that has worked for so long lets the tick go first, and the heartbeats with it.
+_TURN_NS: Final = 50_000_000
+#: Between two looks for clients that are idle or take their replies slowly.
+_LOOK_NS: Final = 1_000_000_000
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
@@ -51,6 +51,14 @@ def bind_socket(host: str, port: int) -> socket.socket:
         bound.close()
         raise OSError(error.errno, f"can't listen on {host}:{port} for clients: {error.strerror}") from None
     return bound
+
+
+def _parser_limits(config: Config) -> Limits:
+    return Limits(
+        multibulk_max=config.multibulk_max,
+        bulk_bytes_max=config.bulk_bytes_max,
+        inline_bytes_max=config.inline_bytes_max,
+    )
 
 
 @dataclass(slots=True)
@@ -78,24 +86,24 @@ class Clients:
         clock: Clock,
         node: NodeView,
     ) -> None:
-        #: Replaced as a whole when a setting changes.
+        #: Replaced as a whole when a setting changes, see `adopt`.
         self.config = config
         self.table = table
         self.group = group
         self.clock = clock
         self.node = node
-        self.parser_limits = Limits(
-            multibulk_max=config.multibulk_max,
-            bulk_bytes_max=config.bulk_bytes_max,
-            inline_bytes_max=config.inline_bytes_max,
-        )
+        self.parser_limits = _parser_limits(config)
         self.pause = Pause()
-        self._next_idle_look_ns = 0
+        self._next_look_ns = 0
         self._members = {member.node_id: member for member in config.members}
         self._ids = itertools.count(1)
         self._connections: dict[int, Connection] = {}
         #: Connections that wait for something. A dict: their order is that of their waiting.
         self._held: dict[int, Executor] = {}
+        #: Connections whose long pipelines were interrupted, in the order of their next turns.
+        self._deferred: dict[int, Executor] = {}
+        #: When the tick is overdue; far off until the first one.
+        self._turn_end_ns = 1 << 62
         self._listeners: list[asyncio.Server] = []
         self._is_closing = False
         #: While closing: the last connection has gone.
@@ -109,13 +117,20 @@ class Clients:
         #: Of the connections that are gone.
         self._past = Traffic()
 
+    def adopt(self, config: Config) -> None:
+        """Go on with other settings, for the connections that there are, too."""
+        self.config = config
+        self.parser_limits = _parser_limits(config)
+        for connection in self._connections.values():
+            connection.adopt_limits()
+
     # -- the listener -----------------------------------------------------------------------
 
     async def listen(self, bound: socket.socket, *, is_standalone: bool) -> None:
         """Begin to accept on a socket of `bind_socket`'s, as a node of a cluster or as one single Redis."""
         loop = asyncio.get_running_loop()
         factory = partial(self._make_connection, is_standalone=is_standalone)
-        self._listeners.append(await loop.create_server(factory, sock=bound, backlog=_BACKLOG))
+        self._listeners.append(await loop.create_server(factory, sock=bound, backlog=backlog()))
 
     async def close(self, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
         """Stop accepting, and close every connection once its written replies have left.
@@ -158,6 +173,7 @@ class Clients:
         if self._is_closing and not self._connections:
             self._emptied.set()
         self._held.pop(connection.client_id, None)
+        self._deferred.pop(connection.client_id, None)
 
     def find(self, client_id: int) -> Connection | None:
         """The connection with that number, if there is one."""
@@ -170,6 +186,14 @@ class Clients:
     def hold(self, executor: Executor) -> None:
         """Look at a connection's requests on every tick, until `release`."""
         self._held[executor.session.client_id] = executor
+
+    def is_overdue(self) -> bool:
+        """Whether what else the node has to do should go first now."""
+        return self.clock.now_ns() > self._turn_end_ns
+
+    def defer(self, executor: Executor) -> None:
+        """Let a connection go on after the next tick, behind those that wait for that already."""
+        self._deferred[executor.session.client_id] = executor
 
     def release(self, executor: Executor) -> None:
         """The connection waits for nothing any more."""
@@ -203,10 +227,17 @@ class Clients:
         now_ns = self.clock.now_ns()
         if self.pause.end_ns:
             self.pause.on_tick(now_ns)
-        if self.config.idle_timeout_s and now_ns >= self._next_idle_look_ns:
-            self._next_idle_look_ns = now_ns + _IDLE_LOOK_NS
-            since_ns = now_ns - self.config.idle_timeout_s * _NS_PER_S
+        config = self.config
+        if (config.idle_timeout_s or config.output_buffer_soft_bytes_max) and now_ns >= self._next_look_ns:
+            self._next_look_ns = now_ns + _LOOK_NS
             for connection in list(self._connections.values()):
-                connection.close_if_idle(since_ns=since_ns)
+                connection.look(now_ns)
         for executor in list(self._held.values()):
             executor.on_tick(now_ns)
+        self._turn_end_ns = now_ns + _TURN_NS
+        for client_id, executor in list(self._deferred.items()):
+            if self.is_overdue():
+                break
+            del self._deferred[client_id]
+            executor.go_on()
+        self._turn_end_ns = self.clock.now_ns() + _TURN_NS

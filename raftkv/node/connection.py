@@ -28,8 +28,11 @@ log = logging.getLogger(__name__)
 _REQUESTS_MAX: Final = 20_000
 #: Bytes that come in between two looks at how much waits.
 _LOOK_BYTES: Final = 64 << 10
-#: Reply bytes that the socket takes before the connection counts as slow.
+#: Reply bytes that the socket takes before the connection counts as slow; fewer if a limit is lower.
 _SLOW_BYTES: Final = 1 << 20
+#: No limit on what waits for a client is lower (redis PROTO_REPLY_CHUNK_BYTES, which it does not count).
+_OUTPUT_BYTES_MIN: Final = 16 << 10
+_NS_PER_S: Final = 1_000_000_000
 
 
 class Connection(asyncio.Protocol):
@@ -51,6 +54,11 @@ class Connection(asyncio.Protocol):
         #: See `_look_at_input`.
         self._next_look_bytes = _LOOK_BYTES
         self._active_ns = self._now_ns()
+        #: Reply bytes that had left at the last look, and when that was found to be more than before.
+        self._left_bytes = 0
+        self._left_ns = self._active_ns
+        #: Since when more than the soft limit has waited for the client; None: less does.
+        self._above_since_ns: int | None = None
         #: Since the connection was made.
         self.input_bytes = 0
 
@@ -58,7 +66,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of asyncio's
-        self._transport.set_write_buffer_limits(high=_SLOW_BYTES, low=_SLOW_BYTES // 4)
+        self._set_slow_bytes(self._transport)
         self.session.address = end_address(transport, "peername")
         self.session.local_address = end_address(transport, "sockname")
         self.session.created_ms = self._clients.clock.wall_ms()
@@ -101,8 +109,21 @@ class Connection(asyncio.Protocol):
         self.executor.backlog.extend(self._parser.drain())
         self.executor.garbage = self._parser.garbage
 
+    def adopt_limits(self) -> None:
+        """Take note that limits have changed."""
+        self._parser.limits = self._clients.parser_limits
+        if self._transport is not None and not self._transport.is_closing():
+            self._set_slow_bytes(self._transport)
+
+    def _set_slow_bytes(self, transport: asyncio.Transport) -> None:
+        """Have `pause_writing` called before any limit on the output is reached."""
+        config = self._clients.config
+        limits = (config.output_buffer_bytes_max, config.output_buffer_soft_bytes_max)
+        high = min([_SLOW_BYTES, *(max(limit, _OUTPUT_BYTES_MIN) for limit in limits if limit)])
+        transport.set_write_buffer_limits(high=high, low=high // 4)
+
     def _make_parser(self) -> RequestParser:
-        kind = GuardedParser if self.executor.is_locked else RequestParser
+        kind = GuardedParser if self.executor.lookup.is_locked else RequestParser
         return kind(limits=self._clients.parser_limits)
 
     def eof_received(self) -> bool:
@@ -116,6 +137,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._is_slow = False
+        self._above_since_ns = None
         self.throttle()
 
     def close(self) -> None:
@@ -123,12 +145,26 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    def close_if_idle(self, *, since_ns: int) -> None:
-        """Close if nothing came since then and nothing is owed (redis clientsCronHandleTimeout)."""
+    def look(self, now_ns: int) -> None:
+        """Close a client that takes its replies too slowly, or that has been silent both ways for long."""
         transport = self._transport
-        if transport is None or self._active_ns >= since_ns:
+        if transport is None:
             return
-        if self.executor.is_idle and not self.replies.pending and not transport.get_write_buffer_size():
+        if self._is_slow:
+            self._look_at_output(transport)
+        if self._clients.config.idle_timeout_s:
+            self._close_if_idle(transport, now_ns)
+
+    def _close_if_idle(self, transport: asyncio.Transport, now_ns: int) -> None:
+        """Close if nothing came or left in time and nothing is to come (redis clientsCronHandleTimeout)."""
+        unsent_bytes = transport.get_write_buffer_size()
+        left_bytes = self.replies.output_bytes - unsent_bytes
+        if left_bytes != self._left_bytes:
+            self._left_bytes, self._left_ns = left_bytes, now_ns
+        since_ns = now_ns - self._clients.config.idle_timeout_s * _NS_PER_S
+        if max(self._active_ns, self._left_ns) >= since_ns:
+            return
+        if unsent_bytes or (self.executor.is_idle and not self.replies.pending):
             log.debug("client %s has been idle for long, closed", self.session.address)
             self.kill()
 
@@ -155,11 +191,8 @@ class Connection(asyncio.Protocol):
             return
         if data:
             transport.write(data)
-            if (
-                self._is_slow
-                and transport.get_write_buffer_size() > self._clients.config.output_buffer_bytes_max
-            ):
-                self._cut_off("reads too slowly")
+            if self._is_slow:
+                self._look_at_output(transport)
         if self.session.is_closing or self.has_ended:
             self._maybe_close(transport)
 
@@ -167,6 +200,23 @@ class Connection(asyncio.Protocol):
         """Close if no reply is to come."""
         if (self.executor.is_idle or self.session.is_closing) and not self.replies.pending:
             transport.close()
+
+    def _look_at_output(self, transport: asyncio.Transport) -> None:
+        """Cut off whom too much waits for, or much for long (redis client-output-buffer-limit)."""
+        config = self._clients.config
+        size_bytes = transport.get_write_buffer_size()
+        hard, soft = (
+            limit and max(limit, _OUTPUT_BYTES_MIN)
+            for limit in (config.output_buffer_bytes_max, config.output_buffer_soft_bytes_max)
+        )
+        if 0 < hard < size_bytes:
+            self._cut_off("reads too slowly")
+        elif not 0 < soft < size_bytes:
+            self._above_since_ns = None
+        elif self._above_since_ns is None:
+            self._above_since_ns = self._now_ns()
+        elif self._now_ns() - self._above_since_ns > config.output_buffer_soft_s * _NS_PER_S:
+            self._cut_off("has read too slowly for long")
 
     def _look_at_input(self) -> None:
         """Read no further, or cut the client off, if too much waits (redis client-query-buffer-limit).
@@ -206,7 +256,11 @@ class Connection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         waiting = len(self.executor.backlog) + self.replies.pending
-        is_full = self._is_slow or waiting > (_REQUESTS_MAX // 2 if self.is_reading_paused else _REQUESTS_MAX)
+        is_full = (
+            self._is_slow
+            or self.executor.is_deferred
+            or waiting > (_REQUESTS_MAX // 2 if self.is_reading_paused else _REQUESTS_MAX)
+        )
         if is_full is not self.is_reading_paused:
             self.is_reading_paused = is_full
             if is_full:

@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from raftkv.commands.no_touch import SparingTable
 from raftkv.commands.session import Session
 from raftkv.commands.table import LOCAL, READ, WRITE, Awaited, CommandRefused, CommandSpec, Sliced
 from raftkv.keyspace import ReadsDueKey
 from raftkv.node import refusals
 from raftkv.node.holds import HeldRead, Hold
+from raftkv.node.lookup import Lookup
 from raftkv.node.pending import OwnBatches
 from raftkv.node.reply_stream import ReplyStream
 from raftkv.node.requests import cluster_refusal, common_command, first_slot_of, size_of
@@ -39,7 +39,7 @@ _PIECE_COUNT: Final = 64
 
 
 class Executor:
-    """The requests of one connection; also the `ReplySink` of its writes, and a `QueuedReader`."""
+    """The requests of one connection; also the `ReplySink` of its writes, and a `SharingReader`."""
 
     def __init__(self, clients: Clients, connection: Connection, session: Session) -> None:
         self.session = session
@@ -49,13 +49,7 @@ class Executor:
         self._connection = connection
         self._send, self._write, self._throttle = connection.send, connection.write, connection.throttle
         self._group, self._pause = clients.group, clients.pause
-        #: The client has to authenticate before anything is done for it.
-        self.is_locked = False
-        #: Not within a piece, whose requests are counted by what is left of the backlog.
-        self._must_change_parser = False
-        self._resolve: Callable[[list[bytes]], CommandSpec]
-        self._known: Callable[[bytes], CommandSpec | None]
-        self._set_lock()
+        self.lookup = Lookup(session, clients.table)
         self._now_ns, self._calls = clients.clock.now_ns, clients.calls
         self.replies = ReplyStream(session, clients.count_error)
         #: What came and was not begun; the connection puts it here while something holds it back.
@@ -77,6 +71,8 @@ class Executor:
         self._awaited: Awaited | None = None
         #: The connection is gone: nothing is carried out or answered any more.
         self._is_lost = False
+        #: Requests wait for the node to do other things first; see `Clients.defer`.
+        self.is_deferred = False
 
     @property
     def is_idle(self) -> bool:
@@ -93,7 +89,7 @@ class Executor:
         self._is_lost = True
         self.backlog.clear()
         # Nothing may refer back to it: cycles that have grown old are never looked for (see `node`).
-        self._resolve, self._known = self._clients.table.resolve, self._clients.table.known
+        self.lookup.end()
         self._send = self._throttle = _do_nothing
         self._write = _drop
         del self._connection
@@ -129,7 +125,7 @@ class Executor:
         """The definite error that fits now: where to go, or why not."""
         leader = self._clients.other_leader()
         if leader is not None and not self._is_standalone:
-            return moved(first_slot_of(self._resolve(args), args), leader.host, leader.port)
+            return moved(first_slot_of(self.lookup.resolve(args), args), leader.host, leader.port)
         return refusals.NO_LEADER if leader is None and not self._group.is_leader else refusals.NOT_TAKEN
 
     def _takes_writes(self) -> bool:
@@ -144,10 +140,22 @@ class Executor:
     # -- carrying out -----------------------------------------------------------------------
 
     def process(self, now_ns: int) -> None:
-        """Carry out the backlog, up to the first request that has to wait."""
+        """Carry out the backlog, up to the first request that has to wait; if it takes long, in turns."""
         self._process_piece(now_ns)
         while self.backlog and self.hold is None and not self.session.is_closing:
+            if self._clients.is_overdue():
+                self.is_deferred = True
+                self._clients.defer(self)
+                self._throttle()
+                return
             self._process_piece(now_ns)
+
+    def go_on(self) -> None:
+        """Carry out what was deferred."""
+        self.is_deferred = False
+        if self.hold is None and self.backlog:
+            self.process(self._now_ns())
+        self._throttle()
 
     def carry_out_alike(self, requests: list[list[bytes]], size_bytes: int) -> bool:
         """Carry out what just came if it is one command over and over, with one key each; False: it isn't.
@@ -156,11 +164,13 @@ class Executor:
         """
         if not requests or self.backlog or len(requests) > _PIECE_COUNT or self._pause.end_ns:
             return False
-        if (spec := common_command(requests, self._known)) is None:
+        if (spec := common_command(requests, self.lookup.known)) is None:
             return False
         if spec.route is WRITE and self._takes_writes():
             self._submit(requests, size_bytes)
             self._calls[spec.name] += len(requests)
+            if not self.replies.pending:  # all were too large
+                self._send()
         elif spec.route is READ and not self.replies.pending:
             self.queued, self.queued_spec = requests, spec
             self._group.queue_reads(self)
@@ -213,7 +223,7 @@ class Executor:
             return
         backlog = self.backlog
         session = self.session
-        resolve = self._resolve
+        resolve = self.lookup.resolve
         takes_writes = self._takes_writes()
         clock_ms = 0  # taken for the first read of those that may be answered at once
         alike: CommandSpec | None = None  # requests in a row are counted together: so many waited before them
@@ -247,7 +257,7 @@ class Executor:
                     self._read_now(spec, args, clock_ms)
                     continue
             self._carry_out(spec, args, now_ns)
-            resolve = self._resolve  # after AUTH it is another one
+            resolve = self.lookup.resolve  # after AUTH it is another one
             if self._pause.end_ns:
                 break
         self._submit(writes, size_of(writes))
@@ -263,7 +273,7 @@ class Executor:
             args = self.backlog.popleft()
             count -= 1
             try:
-                spec = self._resolve(args)
+                spec = self.lookup.resolve(args)
             except CommandRefused as refused:
                 self._answer(refused.reply)
                 continue
@@ -276,11 +286,11 @@ class Executor:
 
     def _must_pause(self, spec: CommandSpec) -> bool:
         """Whether a pause holds a command; who has yet to authenticate is not kept from it."""
-        return not self.is_locked and self._pause.holds(spec)
+        return not self.lookup.is_locked and self._pause.holds(spec)
 
     def _end_piece(self) -> None:
-        if self._must_change_parser:
-            self._must_change_parser = False
+        if self.lookup.has_turned:
+            self.lookup.has_turned = False
             self._connection.change_parser()
         if self.garbage is not None:
             self._refuse_garbage()
@@ -294,11 +304,14 @@ class Executor:
         """
         now_ns = self._now_ns()
         self._is_confirmed, self._is_impatient = is_confirmed, is_impatient
+        first_count = count
         while count and self.backlog and self.hold is None and not self.session.is_closing:
+            if is_confirmed and not (first_count - count + 1) % _PIECE_COUNT and self._clients.is_overdue():
+                break  # what is left is confirmed anew
             args = self.backlog.popleft()
             count -= 1
             try:
-                spec = self._resolve(args)
+                spec = self.lookup.resolve(args)
             except CommandRefused as refused:
                 self._answer(refused.reply)
                 continue
@@ -381,10 +394,7 @@ class Executor:
         except Exception:  # a defect, but this connection's alone
             log.exception("command %s failed", spec.name.decode())
             outcome = Error(f"ERR internal error in '{spec.name.decode()}'")
-        if self.session.is_authenticated is self.is_locked:
-            self._turn_lock()
-        elif self.session.is_touching is self._is_sparing:
-            self._set_lock()
+        self.lookup.look_at_session()
         if self.session.reply_change is not None:
             self.replies.change_mode(self.session.reply_change)
             self.session.reply_change = None
@@ -410,7 +420,7 @@ class Executor:
     def _answer_held(self, hold_number: int, reply: Reply) -> None:
         """Answer the request that is held, and end its hold."""
         if self._is_held(hold_number):
-            self._calls[self._resolve(self.backlog.popleft()).name] += 1
+            self._calls[self.lookup.resolve(self.backlog.popleft()).name] += 1
             self._answer(reply)
             self._resume(hold_number)
 
@@ -523,7 +533,7 @@ class Executor:
                 self._give_up()
         elif self.hold is Hold.AWAITED:
             self._look_at_awaited(waited_ms)
-        elif self.hold is Hold.PAUSE and not self._must_pause(self._resolve(self.backlog[0])):
+        elif self.hold is Hold.PAUSE and not self._must_pause(self.lookup.resolve(self.backlog[0])):
             self._waiting_since_ns = None  # what it waits for next has its own time
             self._resume(self._hold_number)
 
@@ -535,29 +545,6 @@ class Executor:
             self.backlog.popleft()
             self._answer(refusals.EXPIRY_UNSETTLED)
         self._process_first(len(self.backlog), is_confirmed=False, is_impatient=True)
-
-    # -- the password -----------------------------------------------------------------------
-
-    def _set_lock(self) -> None:
-        """Have requests looked up as fits: those of who must authenticate first take another way."""
-        self.is_locked, self._is_sparing = not self.session.is_authenticated, not self.session.is_touching
-        table = SparingTable(self._clients.table) if self._is_sparing else self._clients.table
-        self._resolve = self._resolve_locked if self.is_locked else table.resolve
-        self._known = _knows_nothing if self.is_locked else table.known
-
-    def _turn_lock(self) -> None:
-        self._set_lock()
-        self._must_change_parser = True
-
-    def _resolve_locked(self, args: list[bytes]) -> CommandSpec:
-        """Resolve a request if it may come before authentication (redis processCommand, authRequired)."""
-        spec = self._clients.table.resolve(args)
-        if not self.session.must_authenticate:  # there is no password any more
-            self.session.is_authenticated = True
-            self._turn_lock()
-        elif "no_auth" not in spec.flags:
-            raise CommandRefused(refusals.NOT_AUTHENTICATED)
-        return spec
 
     # -- replies -----------------------------------------------------------------------------
 
@@ -573,10 +560,6 @@ class Executor:
                 self._answer(Error(str(self.garbage)))
             self.garbage = None
             self.session.is_closing = True
-
-
-def _knows_nothing(_name: bytes) -> None:
-    return None
 
 
 def _do_nothing() -> None:

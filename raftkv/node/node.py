@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from raftkv import __version__
@@ -26,6 +27,7 @@ from raftkv.node.clients import Clients, bind_socket
 from raftkv.node.clock import Clock
 from raftkv.node.group import Group
 from raftkv.node.observer import Observer
+from raftkv.node.open_files import room_for_clients
 from raftkv.node.saves import Saves
 from raftkv.node.view import View
 from raftkv.raft import EntryId, Message, ProtocolError, RaftCore
@@ -73,6 +75,7 @@ def run_node(config: Config, config_path: Path | None = None) -> int:
         format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s",
         datefmt="%Y-%m-%dT%H:%M:%S",
     )
+    config = _config_that_fits(config)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     gc.set_threshold(*_GC_THRESHOLDS)
     try:
@@ -83,6 +86,20 @@ def run_node(config: Config, config_path: Path | None = None) -> int:
     except OSError as failure:
         log.critical("node %d: can't start: %s", config.node_id, failure)
     return 1
+
+
+def _config_that_fits(config: Config) -> Config:
+    """Let no more clients in than the operating system has files for (redis adjustOpenFilesLimit)."""
+    room = room_for_clients(config.clients_max)
+    if room == config.clients_max:
+        return config
+    log.warning(
+        "node %d: this process may open few files (ulimit -n), so that maxclients is %d instead of %d",
+        config.node_id,
+        room,
+        config.clients_max,
+    )
+    return replace(config, clients_max=room)
 
 
 def _loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop]:
@@ -104,7 +121,9 @@ class Node:
         self._observer = Observer(self._clock, config, tick_ns=int(_TICK_SECONDS * 1e9))
         # Unpredictable: nonces and election timeouts of two nodes, or of two lives, must differ.
         self._random = random.Random(os.urandom(32))
-        self._settings = RuntimeSettings(config, on_change=self._on_settings)
+        self._settings = RuntimeSettings(
+            config, on_change=self._on_settings, room_for_clients=room_for_clients
+        )
         self._stop = asyncio.Event()
         self._group: Group | None = None
         self._clients: Clients | None = None
@@ -305,7 +324,7 @@ class Node:
         self._observer.adopt(config)
         if self._group is not None and self._clients is not None:
             self._group.config = config
-            self._clients.config = config
+            self._clients.adopt(config)
 
     def _tick(self) -> None:
         if self._group is None or self._clients is None:

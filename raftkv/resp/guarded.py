@@ -39,7 +39,7 @@ class GuardedParser(RequestParser):
     def _read_bulk(self, buffer: bytes, position: int) -> int:
         line_end = self._end_of_header(buffer, position, "too big bulk count string")
         length = parse_integer(buffer[position + 1 : line_end]) if line_end > 0 else None
-        if length is not None and _BULK_BYTES_MAX < length <= self._limits.bulk_bytes_max:
+        if length is not None and _BULK_BYTES_MAX < length <= self.limits.bulk_bytes_max:
             self.garbage = ProtocolError("unauthenticated bulk length")
             return position
         return super()._read_bulk(buffer, position)

@@ -101,7 +101,6 @@ class RequestParser:
         "_args_bytes",
         "_args_missing",
         "_is_between",
-        "_limits",
         "_pieces",
         "_pieces_bytes",
         "_reader",
@@ -109,10 +108,12 @@ class RequestParser:
         "_wanted_bytes",
         "buffered_bytes",
         "garbage",
+        "limits",
     )
 
     def __init__(self, *, limits: Limits) -> None:
-        self._limits = limits
+        #: May be changed between two chunks.
+        self.limits = limits
         self._reader = hiredis.Reader(notEnoughData=_NOT_ENOUGH)
         #: Complete, not yet drained.
         self._requests: list[list[bytes]] = []
@@ -143,9 +144,12 @@ class RequestParser:
     def feed(self, data: bytes) -> None:
         """Take what arrived; ignored after garbage."""
         if not self._is_between:
-            if self.garbage is None:
-                self._read_exactly(data)
-        elif data and (data[0] != _STAR or _is_one_for_the_exact_reader(data) or not self._read_fast(data)):
+            if self.garbage is not None:
+                return
+            data = self._finish_request(data)
+            if self.garbage is not None or not data:
+                return
+        if data and (data[0] != _STAR or _is_one_for_the_exact_reader(data) or not self._read_fast(data)):
             self._read_exactly(data)
 
     def drain(self) -> list[list[bytes]]:
@@ -194,6 +198,17 @@ class RequestParser:
         self._reader = hiredis.Reader(notEnoughData=_NOT_ENOUGH)
         return False
 
+    def _finish_request(self, data: bytes) -> bytes:
+        """Read to the end of the request that has begun; give what follows it, which may be nothing."""
+        end = data.find(b"\r\n*") + 2 if len(data) >= _LARGE_BYTES else 0
+        if end >= 2:
+            self._read_exactly(data[:end])
+            data = data[end:]
+            if not (self._pieces or self._args_missing):
+                return data
+        self._read_exactly(data)
+        return b""
+
     # -- the exact reader -------------------------------------------------------------------
 
     def _read_exactly(self, data: bytes) -> None:
@@ -238,7 +253,7 @@ class RequestParser:
         if line_end < 0:
             return position
         count = parse_integer(buffer[position + 1 : line_end])
-        if count is None or count > self._limits.multibulk_max:
+        if count is None or count > self.limits.multibulk_max:
             raise ProtocolError("invalid multibulk length")
         self._args_missing = max(count, 0)
         return line_end + 2
@@ -251,7 +266,7 @@ class RequestParser:
             got = printable(buffer[position : position + 1])
             raise ProtocolError(f"expected '$', got '{got}'")
         length = parse_integer(buffer[position + 1 : line_end])
-        if length is None or not 0 <= length <= self._limits.bulk_bytes_max:
+        if length is None or not 0 <= length <= self.limits.bulk_bytes_max:
             raise ProtocolError("invalid bulk length")
         first = line_end + 2
         end = first + length
@@ -273,14 +288,14 @@ class RequestParser:
     def _end_of_header(self, buffer: bytes, position: int, complaint: str) -> int:
         """Where the line ends that begins at `position`; -1: not within the buffer."""
         line_end = buffer.find(b"\r", position)
-        if line_end < 0 and len(buffer) - position > self._limits.inline_bytes_max:
+        if line_end < 0 and len(buffer) - position > self.limits.inline_bytes_max:
             raise ProtocolError(complaint)
         return line_end if line_end + 2 <= len(buffer) else -1
 
     def _read_inline(self, buffer: bytes, position: int) -> int:
         line_end = buffer.find(b"\n", position)
         if line_end < 0:
-            if len(buffer) - position > self._limits.inline_bytes_max:
+            if len(buffer) - position > self.limits.inline_bytes_max:
                 raise ProtocolError("too big inline request")
             return position
         args = split_inline(buffer[position:line_end].removesuffix(b"\r"))

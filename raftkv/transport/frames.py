@@ -127,6 +127,8 @@ class FrameReader:
         self._pieces = bytearray()
         self._pieces_kind = 0
         self._pieces_group_id = 0
+        #: Whole pieces so far.
+        self.pieces_count = 0
 
     @property
     def held_bytes(self) -> int:
@@ -161,6 +163,7 @@ class FrameReader:
             if crc32(body, crc32(view[pos : pos + LEAD_BYTES])) != checksum:
                 raise ProtocolError("wrong checksum")
             pos = first + length
+            self.pieces_count += 1
             frame = self._on_piece(kind, group_id, body)
             if frame is not None:
                 yield frame

@@ -33,5 +33,8 @@ class TransportLimits:
     backoff_max_ms: int = 2000
     #: A connection on which nothing was acknowledged for so long is dead.
     unacked_ms_max: int = 4000
+    #: From a frame's first byte to its last, as long as any bytes come: a length that was spoiled on its way
+    #: would make the reader wait for more than ever comes, and take heartbeats for a body.
+    frame_ms_max: int = 4000
     #: The same log line is repeated no sooner.
     complaint_interval_ms: int = 5000

@@ -169,6 +169,9 @@ class Accepted(asyncio.Protocol):
         self._listener = listener
         self._reader = FrameReader(frame_bytes_max=listener.limits.greeting_bytes_max)
         self._transport: asyncio.Transport | None = None
+        #: Since when the reader has held the piece behind so many; None: it holds none.
+        self._held_since_s: float | None = None
+        self._pieces_count = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
@@ -181,6 +184,7 @@ class Accepted(asyncio.Protocol):
         try:
             if self.hello is not None:
                 self._receive_messages(self.hello, self._reader.feed(data))
+                self._look_at_progress()
             else:
                 self._receive_greeting(data)
         except ProtocolError as error:
@@ -222,6 +226,18 @@ class Accepted(asyncio.Protocol):
             self._hand_on(sender, group_id, messages)  # what came before it is good
             raise
         self._hand_on(sender, group_id, messages)
+
+    def _look_at_progress(self) -> None:
+        """Raise ProtocolError for a frame that takes too long to end: its length can't be right."""
+        reader = self._reader
+        if not reader.held_bytes:
+            self._held_since_s = None
+            return
+        now_s = asyncio.get_running_loop().time()
+        if self._held_since_s is None or reader.pieces_count != self._pieces_count:
+            self._held_since_s, self._pieces_count = now_s, reader.pieces_count
+        elif now_s - self._held_since_s > self._listener.limits.frame_ms_max / 1000:
+            raise ProtocolError("a frame did not end in time")
 
     def _hand_on(self, sender: int, group_id: int, messages: list[Message]) -> None:
         if messages and self._transport is not None:

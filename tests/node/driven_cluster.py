@@ -231,6 +231,11 @@ class Socket(asyncio.Transport):
             self._is_writing_paused = False
             self._connection.resume_writing()
 
+    def read_some(self, size_bytes: int) -> None:
+        """Let the peer read a little."""
+        self.received += self.unread[:size_bytes]
+        self.unread = self.unread[size_bytes:]
+
     def close(self) -> None:
         if not self._is_closing:
             self._is_closing = True
@@ -411,7 +416,7 @@ class Node:
 
     def _on_settings(self, config: Config) -> None:
         self.group.config = config
-        self.clients.config = config
+        self.clients.adopt(config)
 
     def _count_flush(self) -> None:
         self.flushes_count += 1

@@ -138,6 +138,18 @@ def test_a_lower_query_buffer_limit_holds_for_open_connections() -> None:
     assert client.is_closed
 
 
+def test_a_lower_limit_of_arguments_holds_for_open_connections() -> None:
+    """CONFIG SET proto-max-bulk-len"""
+    node = single_node()
+    former = node.connect()
+    former.send("PING")
+    assert node.ask("CONFIG SET proto-max-bulk-len 1mb") == [b"OK"]
+    for client in (former, node.connect()):
+        client.take()
+        client.send_bytes(b"*2\r\n$4\r\nECHO\r\n$1048577\r\n")
+        assert client.take() == b"-ERR Protocol error: invalid bulk length\r\n"
+
+
 # -- idle clients and too many of them ----------------------------------------------------------------
 
 
@@ -159,17 +171,34 @@ def test_idle_clients_are_closed() -> None:
     assert busy.take() == b"+PONG\r\n" * 4
 
 
-def test_a_client_is_no_longer_idle_once_it_sends() -> None:
-    """redis timeout: requests alone count, as long as no reply is on its way."""
+def test_a_client_that_takes_its_replies_is_not_idle() -> None:
+    """redis timeout: what leaves counts as what comes does; who takes nothing is closed, owed or not."""
+    node = single_node(idle_timeout_s=2)
+    node.ask([b"SET", b"a", bytes(1000)])
+    taking, stuck = node.connect(), node.connect()
+    for client in (taking, stuck):
+        client.socket.is_stuck = True
+        client.send(*["GET a"] * 100)
+    for _ in range(4):
+        node.cluster.run(1000)
+        taking.socket.read_some(1000)
+    assert [taking.is_closed, stuck.is_closed] == [False, True]
+    taking.socket.read_all()
+    node.cluster.run(4000)
+    assert taking.is_closed
+    assert len(taking.replies()) == 100
+
+
+def test_a_closing_client_that_takes_nothing_is_cut_off() -> None:
+    """redis timeout: also one that said QUIT or garbage, or ended its side."""
     node = single_node(idle_timeout_s=2)
     client = node.connect()
-    client.socket.is_stuck = True
-    client.send("PING")
-    node.cluster.run(5000)
-    assert not client.is_closed
-    client.socket.read_all()
-    node.cluster.run(2000)
-    assert client.is_closed
+    client.socket.is_stuck = client.socket.keeps_closing = True
+    client.send("PING", "QUIT")
+    node.cluster.run(1000)
+    assert not client.socket.is_lost
+    node.cluster.run(3000)
+    assert client.socket.is_lost
 
 
 def test_one_client_too_many_is_told_so() -> None:

@@ -253,6 +253,16 @@ def test_a_command_over_the_limit_is_refused_and_nothing_else() -> None:
     )
 
 
+def test_a_command_over_the_limit_is_refused_at_once_when_it_comes_alone() -> None:
+    """It went the way of writes, and its answer waited for another write's."""
+    node = single_node(command_bytes_max=1 << 20)
+    refusal = b"-ERR command is larger than command-bytes-max, nothing was done\r\n"
+    client = node.connect()
+    for count in (1, 3):
+        client.send(*[[b"SET", b"b", bytes(1 << 20)]] * count)
+        assert client.take() == refusal * count
+
+
 def test_too_many_requests_that_wait_stop_the_reading() -> None:
     """STYLE.md, Limits: no more bytes are read, and nothing is lost."""
     cluster = Cluster(3, leader_wait_ms=5000)
@@ -264,6 +274,57 @@ def test_too_many_requests_that_wait_stop_the_reading() -> None:
     cluster.run(50)
     assert client.take() == b"+OK\r\n" * 20_001
     assert not client.socket.is_paused
+
+
+def test_a_long_pipeline_does_not_hold_up_the_node() -> None:
+    """STYLE.md, Limits: 40,000 GETs in one piece kept a node from being heard for a second."""
+    node = single_node()
+    greedy, other = node.connect(), node.connect()
+    node.cluster.run(20)
+    node.clock.advance(60)
+    greedy.send(*[f"ECHO {place}" for place in range(300)])
+    begun = greedy.replies()
+    assert 0 < len(begun) < 100
+    assert greedy.socket.is_paused
+    other.send("PING")
+    assert other.take() == b"+PONG\r\n"
+    greedy.end()
+    node.cluster.run(20)
+    assert [*begun, *greedy.replies()] == [b"%d" % place for place in range(300)]
+    assert greedy.is_closed
+
+
+def test_a_long_pipeline_of_confirmed_reads_does_not_hold_up_the_node() -> None:
+    """DESIGN.md: at a follower each turn's reads get a read index of their own."""
+    cluster = three_nodes()
+    cluster[1].ask("SET a 1")
+    follower = cluster[2]
+    client = follower.connect()
+    cluster.run(20)
+    client.send("READONLY", *["GET a"] * 300)
+    assert client.replies() == [b"OK"]
+    follower.clients._turn_end_ns = 0
+    before_count = client.socket.writes_count
+    cluster.settle()
+    assert client.take() == b"$1\r\n1\r\n" * 300
+    assert client.socket.writes_count - before_count >= 300 // 64
+
+
+def test_clients_with_long_pipelines_take_turns() -> None:
+    """Clients.defer: in the order of their waiting, and who is gone is forgotten."""
+    node = single_node()
+    first, second, gone = node.connect(), node.connect(), node.connect()
+    node.cluster.run(20)
+    node.clock.advance(60)
+    for client in (first, second, gone):
+        client.send(*["PING"] * 150)
+        assert len(client.replies()) == 64
+    gone.socket._lose()
+    assert list(node.clients._deferred) == [first.connection.client_id, second.connection.client_id]
+    node.cluster.run(10)
+    assert [len(client.replies()) for client in (first, second)] == [86, 86]
+    assert not first.socket.is_paused
+    assert not node.clients._deferred
 
 
 def test_reads_of_a_turn_are_answered_at_its_end_and_what_follows_them_in_order() -> None:
@@ -345,6 +406,53 @@ def test_a_slow_reader_is_closed_at_its_limit() -> None:
     assert client.is_closed
     node.cluster.settle()
     assert client.socket.is_lost
+
+
+def test_a_slow_reader_is_closed_that_stays_above_the_soft_limit() -> None:
+    """redis client-output-buffer-limit: soft bytes for longer than the soft seconds, at a stretch."""
+    node = single_node()
+    node.ask([b"SET", b"a", bytes(100_000)])
+    assert node.ask("CONFIG SET output-buffer-soft-bytes-max 64kb output-buffer-soft-s 3") == [b"OK"]
+    stuck, hesitant, quick = node.connect(), node.connect(), node.connect()
+    for client in (stuck, hesitant):
+        client.socket.is_stuck = True
+        client.send("GET a")
+    for second in range(6):
+        quick.send("GET a")
+        node.cluster.run(1000)
+        assert stuck.is_closed is (second > 2)
+        if second == 2:
+            hesitant.socket.read_all()
+            node.cluster.run(1000)
+            hesitant.socket.is_stuck = True
+            hesitant.send("GET a")
+    assert [hesitant.is_closed, quick.is_closed] == [False, False]
+    assert len(quick.replies()) == 6
+
+
+def test_a_small_output_limit_holds() -> None:
+    """redis closeClientOnOutputBufferLimitReached: what fits into the client's own 16 KB does not count."""
+    node = single_node(output_buffer_bytes_max=1)
+    node.ask([b"SET", b"a", bytes(30_000)])
+    small, large = node.connect(), node.connect()
+    for client in (small, large):
+        client.socket.is_stuck = True
+    small.send("PING")
+    large.send("GET a")
+    node.cluster.settle()
+    assert [small.is_closed, large.is_closed] == [False, True]
+
+
+def test_without_an_output_limit_nobody_is_closed() -> None:
+    """redis client-output-buffer-limit 0: a client that does not read is read no further, that is all."""
+    node = single_node(output_buffer_bytes_max=0)
+    node.ask([b"SET", b"a", bytes(1 << 20)])
+    client = node.connect()
+    client.socket.is_stuck = True
+    client.send(*["GET a"] * 300)
+    node.cluster.settle()
+    assert not client.is_closed
+    assert client.socket.is_paused
 
 
 def test_one_pipeline_can_not_make_more_replies_than_its_limit() -> None:

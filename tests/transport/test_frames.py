@@ -179,6 +179,45 @@ def test_garbage_raises_nothing_but_protocol_error(garbage: bytes, has_preamble:
     assert reader.held_bytes <= len(PREAMBLE) + len(garbage)
 
 
+def read_all(chunks: list[bytes]) -> tuple[Frames, str]:
+    """The frames that chunks give, up to the first wrong byte, and what was wrong with it."""
+    reader = new_reader()
+    found: Frames = []
+    fed_bytes = 0
+    try:
+        for chunk in chunks:
+            fed_bytes += len(chunk)
+            for frame in reader.feed(chunk):
+                found.append((frame.kind, frame.group_id, bytes(frame.body)))
+            assert reader.held_bytes <= fed_bytes
+    except ProtocolError as error:
+        return found, str(error)
+    return found, ""
+
+
+@given(
+    pieces=st.lists(
+        st.tuples(st.sampled_from([HELLO, BOOTSTRAP, MESSAGES, MESSAGES | MORE]), st.binary(max_size=40)),
+        max_size=6,
+    ),
+    place=st.integers(0, 400),
+    bit=st.integers(0, 8),
+    data=st.data(),
+)
+def test_spoiled_frames_are_read_alike_however_they_are_cut(
+    pieces: list[tuple[int, bytes]], place: int, bit: int, data: st.DataObject
+) -> None:
+    """A refusal depends on the bytes, not on how they came."""
+    stream = bytearray(PREAMBLE + b"".join(encode_frame(kind, body) for kind, body in pieces))
+    if bit < 8:
+        stream[place % len(stream)] ^= 1 << bit
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    chunks = [bytes(stream[first:end]) for first, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    whole = read_all([bytes(stream)])
+    assert read_all(chunks) == whole
+    assert read_all([bytes([byte]) for byte in stream]) == whole
+
+
 @given(st.lists(st.binary(max_size=20), max_size=5))
 def test_messages_of_a_body_come_out_in_order(messages: list[bytes]) -> None:
     """The diagram in `frames`."""

@@ -213,6 +213,39 @@ def test_silence_is_closed_at_the_deadline(with_net: WithNet, caplog: pytest.Log
     assert any("did not say who it is in time" in text for text in caplog.messages)
 
 
+def test_a_frame_that_does_not_end_is_given_up(with_net: WithNet, caplog: pytest.LogCaptureFixture) -> None:
+    """A flipped bit of a length: what follows would be taken for its body, heartbeats for minutes."""
+
+    async def body(_net: Net, node: Node) -> None:
+        broken = await (await Stranger.connect(node)).say(GOOD_HELLO)
+        length = struct.unpack(">I", GOOD_FRAME[:4])[0] + (1 << 17)
+        await broken.say(struct.pack(">I", length) + GOOD_FRAME[4:])
+        while not broken.reader.at_eof():
+            await broken.say(GOOD_FRAME)
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                await asyncio.wait_for(broken.reader.read(100), 0.005)
+        assert node.received == []
+
+    with_strangers(with_net, body, frame_ms_max=50)
+    assert any("a frame did not end in time" in text for text in caplog.messages)
+
+
+def test_a_slow_frame_behind_a_long_silence_is_no_stalled_one(with_net: WithNet) -> None:
+    """The time counts from a frame's first byte."""
+
+    async def body(_net: Net, node: Node) -> None:
+        known = await Stranger.connect(node)
+        assert (await (await known.say(GOOD_HELLO + GOOD_FRAME)).hear())[0] == WELCOME
+        await (await Stranger.connect(node)).hear_to_the_end()  # its deadline is later than the frame's
+        for piece in (GOOD_FRAME[:5], GOOD_FRAME[5:20], GOOD_FRAME[20:]):
+            await known.say(piece)
+            await asyncio.sleep(0)
+        await eventually(lambda: len(node.messages) == 2)
+        known.writer.close()
+
+    with_strangers(with_net, body, frame_ms_max=50, greeting_timeout_ms=60)
+
+
 def test_an_identified_connection_may_be_silent(with_net: WithNet) -> None:
     """The deadline is for hellos only."""
 
