@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -55,6 +55,10 @@ class NodeProcess:
         self.port = port
         #: For clients that know no Redis Cluster; 0: it has none.
         self.standalone_port = 0
+        #: Where the node listens for the others.
+        self.peer_port = 0
+        #: Set for its process.
+        self.environment: dict[str, str] = {}
         self.directory = directory
         self._checkout = checkout
         self._process: subprocess.Popen[bytes] | None = None
@@ -96,7 +100,7 @@ class NodeProcess:
         with self.log_path.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "raftkv", "serve", "--config", str(self.directory / "node.toml")],
-                env={**environment, "PYTHONPATH": str(self._checkout)},
+                env={**environment, **self.environment, "PYTHONPATH": str(self._checkout)},
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -184,23 +188,30 @@ class Cluster:
         node_count: int = 3,
         settings: Mapping[str, int | str] | None = None,
         checkout: Path = CHECKOUT,
+        peer_relays: Sequence[int] = (),
     ) -> None:
-        """`settings` go into every node's configuration."""
+        """`settings` go into every node's configuration.
+
+        `peer_relays`: ports under which the nodes reach each other, where something of the caller's stands
+        between; it has to pass on to each node's `peer_port`.
+        """
         self.directory = directory
         ports = free_ports(3 * node_count)
+        announced = peer_relays or ports[node_count : 2 * node_count]
         members = "".join(
             f"[[members]]\nid = {place + 1}\nhost = '127.0.0.1'\nport = {ports[place]}\n"
-            f"peer_port = {ports[node_count + place]}\n"
+            f"peer_port = {announced[place]}\n"
             for place in range(node_count)
         )
         self.nodes: list[NodeProcess] = []
         for place in range(node_count):
             node = NodeProcess(place + 1, ports[place], directory / f"node-{place + 1}", checkout)
             node.directory.mkdir(parents=True)
+            node.peer_port = ports[node_count + place]
             own: dict[str, int | str] = {
                 "node_id": node.node_id,
                 "port": node.port,
-                "peer_port": ports[node_count + place],
+                "peer_port": node.peer_port,
                 "data_dir": str(node.data_dir),
                 **(settings or {}),
             }
