@@ -108,6 +108,13 @@ def _write(results: Results, directory: Path, console: Console) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     results.write_json(directory / "bench.json")
     console.print(f"all runs: {directory / 'bench.json'}", highlight=False)
+    try:
+        from benchmarks import plots
+    except ImportError:
+        console.print("no plots without matplotlib: pip install '.[bench]'", markup=False)
+        return
+    for path in plots.draw(results, directory):
+        console.print(f"plot: {path}", highlight=False)
 
 
 def _factories(checkouts: dict[str, Path], arguments: argparse.Namespace) -> dict[str, Factory]:
