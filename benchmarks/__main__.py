@@ -52,6 +52,11 @@ _PROGRAMS = {
 }
 
 
+#: Exit codes.
+REFUSED = 2
+_INTERRUPTED = 130
+
+
 def main() -> int:
     """Parse the command line, measure, print and write."""
     arguments = _parse()
@@ -75,7 +80,7 @@ def main() -> int:
         code = measured(lambda: _measure(session, arguments), console)
     finally:
         shutil.rmtree(directory)
-    if code == 0:
+    if code != REFUSED:
         _write(results, arguments.out, console)
     return code
 
@@ -86,14 +91,17 @@ def measured(measure: Callable[[], None], console: Console) -> int:
         measure()
     except NotDurable as refusal:
         console.print(f"refused, since only durable systems are compared: {refusal}", highlight=False)
-        return 2
+        return REFUSED
+    except KeyboardInterrupt:
+        console.print("interrupted: what follows is a part")
+        return _INTERRUPTED
     return 0
 
 
 def _measure(session: Session, arguments: argparse.Namespace) -> None:
     given = _given_loads(arguments)
     sections = arguments.section or ([] if given else plan.SECTIONS)
-    loads = {name: plan.loads(name) for name in plan.LOAD_SECTIONS if name in sections}
+    loads = {name: plan.loads(name, _pace(arguments)) for name in plan.LOAD_SECTIONS if name in sections}
     if given:
         loads["given"] = given
     session.measure_loads(loads, with_takeovers="failover" in sections or arguments.takeovers is not None)

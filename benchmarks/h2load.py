@@ -4,8 +4,8 @@ gRPC reports errors in trailers below a status of 200, which h2load does not loo
 to look at the server for what was really done.
 
 h2load has one thread here. On a machine of few cores it takes processor time from what it measures, as
-redis-benchmark does; `Run.tool_busy` tells how near to its own limit it was. (With 50 connections it came to
-a tenth of a core at etcd's rates, so that etcd is the limit.)
+redis-benchmark does; `Run.tool_busy` tells how near to its own limit it was. (At etcd's rates it took a tenth
+to four tenths of a core, on a machine of two, so that etcd is the limit.)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.workload import Outcome
+from benchmarks.workload import LoadFailed, Outcome
 
 _SECONDS_MAX = 300
 _HEADERS = ("content-type: application/grpc", "te: trailers")
@@ -25,7 +25,7 @@ _HEADERS = ("content-type: application/grpc", "te: trailers")
 def run(url: str, body: bytes, *, requests: int, connections: int, pipeline: int) -> Outcome:
     """Post `body` that often, with `pipeline` requests under way on each connection.
 
-    Raises RuntimeError unless each was answered with a status of 2xx.
+    Raises LoadFailed unless each was answered with a status of 2xx.
     """
     with tempfile.TemporaryDirectory(prefix="h2load-") as name:
         log, data = Path(name) / "log", Path(name) / "body"
@@ -34,11 +34,14 @@ def run(url: str, body: bytes, *, requests: int, connections: int, pipeline: int
         command = ["h2load", *map(str, options), "-d", str(data), f"--log-file={log}"]
         for header in _HEADERS:
             command += ["-H", header]
-        done = subprocess.run(
-            [*command, url], capture_output=True, text=True, timeout=_SECONDS_MAX, check=False
-        )
+        try:
+            done = subprocess.run(
+                [*command, url], capture_output=True, text=True, timeout=_SECONDS_MAX, check=False
+            )
+        except subprocess.TimeoutExpired as late:
+            raise LoadFailed(f"h2load did not end within {_SECONDS_MAX} s") from late
         if done.returncode != 0 or succeeded(done.stdout) != requests:
-            raise RuntimeError(f"{' '.join(command)} {url}: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+            raise LoadFailed(f"h2load: {done.stdout[-300:]}{done.stderr[-300:]}")
         return outcome(done.stdout, log.read_text())
 
 

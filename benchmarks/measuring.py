@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from benchmarks.process_counters import cpu_seconds, written_bytes
 from benchmarks.systems.system import System
-from benchmarks.workload import Disturbed, Run, Workload
+from benchmarks.workload import Disturbed, LoadFailed, Run, Workload
 
 #: Length of the run that finds out how many requests a measured run takes, and by how much each try is
 #: larger than the one before.
@@ -28,7 +28,10 @@ class Turn:
         self._requests: dict[tuple[str, Workload], int] = {}
 
     def measure(self, system: System, workload: Workload, *, section: str, round_number: int) -> Run:
-        """Wake the system, measure, and let it rest; what was disturbed is measured again."""
+        """Wake the system, measure, and let it rest; what was disturbed is measured again.
+
+        Raises LoadFailed.
+        """
         for _ in range(_TRIES):
             system.wake()
             try:
@@ -37,7 +40,7 @@ class Turn:
                 print(f"again: {disturbed}", file=sys.stderr)
             finally:
                 system.rest()
-        raise SystemExit(f"{system.name} was disturbed {_TRIES} times in a row by {workload}")
+        raise LoadFailed(f"changed its leader in each of {_TRIES} tries")
 
     def _measure(self, system: System, workload: Workload, *, section: str, round_number: int) -> Run:
         system.prepare(workload)

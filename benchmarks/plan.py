@@ -12,6 +12,8 @@ LOAD_SECTIONS = ("pipelines", "connections", "values", "follower", "costs")
 #: All sections; the last three need something other than a load on a quiet system.
 SECTIONS = (*LOAD_SECTIONS, "delays", "keys", "failover")
 
+_CONNECTIONS = (1, 10, 50, 200, 1000)
+_VALUE_BYTES = (64, 1024, 16 << 10, 256 << 10, 1 << 20)
 _DELAYS_MS = (0, 1, 10)
 
 
@@ -24,7 +26,7 @@ class Pace:
     seconds: float
     takeovers: int
     keys_loaded: int
-    #: Of the delays only the longest is measured.
+    #: What lies between others, such as a delay of 1 ms, is left out.
     is_quick: bool
 
 
@@ -43,25 +45,32 @@ class Delay:
         return f"{self.kind} +{self.milliseconds} ms"
 
 
-def loads(section: str) -> list[Workload]:
-    """Return a section's loads."""
-    if section == "pipelines":
-        return [
+def loads(section: str, pace: Pace) -> list[Workload]:
+    """Return a section's loads. Raises KeyError for one that has none of its own."""
+    found = {
+        "pipelines": [
             Workload(command=command, pipeline=pipeline)
             for command in ("set", "get", "incr", "mset")
             for pipeline in (1, 16, 64)
-        ]
-    if section == "connections":
-        return _each(Workload(command="set", connections=count) for count in (1, 10, 50, 200, 1000))
-    if section == "values":
-        return _each(
-            Workload(command="set", value_bytes=size) for size in (64, 1024, 16 << 10, 256 << 10, 1 << 20)
-        )
-    if section == "follower":
-        return _each(Workload(command="set", pipeline=pipeline, at=at) for at in At for pipeline in (1, 16))
-    if section == "costs":
-        return [Workload(command="set", pipeline=16, keys=keys) for keys in (1, 1_000_000)]
-    raise KeyError(section)
+        ],
+        "connections": _with_gets(Workload(command="set", connections=count) for count in _CONNECTIONS),
+        "values": _with_gets(Workload(command="set", value_bytes=size) for size in _VALUE_BYTES),
+        "follower": _with_gets(
+            Workload(command="set", pipeline=pipeline, at=at) for pipeline in (1, 16) for at in At
+        ),
+        "costs": [Workload(command="set", pipeline=16, keys=keys) for keys in (1, 1_000_000)],
+    }[section]
+    return [load for load in found if not (pace.is_quick and _is_between(load))]
+
+
+def _is_between(load: Workload) -> bool:
+    """Whether one can guess it from others, so that it is left out in a hurry."""
+    return (
+        load.pipeline == 64
+        or load.connections in (10, 200)
+        or load.value_bytes in (1024, 256 << 10)
+        or (load.at is not At.LEADER and load.pipeline != 1)
+    )
 
 
 def rounds_of(section: str, pace: Pace) -> int:
@@ -81,6 +90,6 @@ def delayed_loads(delay: Delay) -> list[Workload]:
     return [Workload(command=command, pipeline=pipeline, delay=str(delay)) for command, pipeline in asked]
 
 
-def _each(sets: Iterable[Workload]) -> list[Workload]:
+def _with_gets(sets: Iterable[Workload]) -> list[Workload]:
     """Add a GET behind every SET."""
     return [load for each in sets for load in (each, replace(each, command="get"))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import subprocess
 
-from benchmarks.workload import MSET_KEYS, Disturbed, Outcome, Workload
+from benchmarks.workload import MSET_KEYS, Disturbed, LoadFailed, Outcome, Workload
 
 #: A value goes into the command line only for MSET; one argument holds less than 128 KB (execve(2)).
 _ARGUMENT_BYTES_MAX = 100_000
@@ -15,13 +15,16 @@ _DISTURBANCES = ("MOVED", "CLUSTERDOWN", "TRYAGAIN", "UNKNOWN")
 
 
 def run(port: int, workload: Workload, *, requests: int) -> Outcome:
-    """Run the load once. Raises Disturbed when the node at `port` isn't the leader any more."""
+    """Run the load once. Raises LoadFailed; Disturbed when the node at `port` isn't the leader any more."""
     command = command_line(port, workload, requests=requests)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS_MAX, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS_MAX, check=False)
+    except subprocess.TimeoutExpired as late:
+        raise LoadFailed(f"redis-benchmark did not end within {_SECONDS_MAX} s") from late
     if any(f"{word} " in done.stderr + done.stdout for word in _DISTURBANCES):
-        raise Disturbed((done.stderr + done.stdout).strip()[-200:])
+        raise Disturbed((done.stderr.strip() or done.stdout.strip()).splitlines()[0])
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)[:300]}: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+        raise LoadFailed(f"redis-benchmark: {done.stdout[-300:]}{done.stderr[-300:]}")
     return parse(done.stdout)
 
 

@@ -55,13 +55,14 @@ def _costs(results: Results) -> Table:
         title="processor seconds per million requests; bytes written per byte of key and value; by process",
         caption="bytes as the kernel counts them: without what filesystem and disk add",
     )
+    table.add_column("section")
     table.add_column("load")
     for name in results.systems:
         table.add_column(name, justify="right")
     for section in results.sections():
         for workload in results.workloads(section):
             runs = [results.of(section, name, workload) for name in results.systems]
-            table.add_row(str(workload), *(_costs_cell(each) for each in runs))
+            table.add_row(section, str(workload), *(_costs_cell(each) for each in runs))
     return table
 
 

@@ -18,7 +18,7 @@ from benchmarks.plan import Delay, Pace
 from benchmarks.results import Results
 from benchmarks.systems.system import Surroundings, System
 from benchmarks.takeover import takeover_seconds
-from benchmarks.workload import Unsupported, Workload
+from benchmarks.workload import LoadFailed, Unsupported, Workload
 
 #: Makes a system anew in a directory of its own.
 Factory = Callable[[Path, Surroundings], System]
@@ -103,18 +103,23 @@ class Session:
     def _take_turns(
         self, systems: Sequence[System], workloads: Sequence[Workload], *, section: str, rounds: int = 0
     ) -> None:
-        """Let the systems take turns run by run; who begins rotates."""
+        """Let the systems take turns run by run; who begins rotates. What fails once is left out."""
+        without: set[tuple[str, Workload]] = set()
         turn = Turn(seconds=self._pace.seconds)
         for round_number in range(1, (rounds or plan.rounds_of(section, self._pace)) + 1):
             for workload in workloads:
                 first = round_number % len(systems)
                 for system in (*systems[first:], *systems[:first]):
+                    if (system.name, workload) in without:
+                        continue
                     try:
                         system.check(workload)
-                    except Unsupported as reason:
+                        run = turn.measure(system, workload, section=section, round_number=round_number)
+                    except (Unsupported, LoadFailed) as reason:
+                        without.add((system.name, workload))
                         self._results.left_out.append(f"{workload}: {system.name} {reason}")
+                        self._say(self._results.left_out[-1])
                         continue
-                    run = turn.measure(system, workload, section=section, round_number=round_number)
                     self._results.runs.append(run)
                     rate = f"{run.outcome.per_second:10,.0f} /s"
                     self._say(f"{section}, round {round_number}: {workload!s:30} {system.name:8} {rate}")

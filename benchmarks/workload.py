@@ -25,6 +25,10 @@ class Disturbed(Exception):
     """Leadership moved during a run: it says nothing and has to be done again."""
 
 
+class LoadFailed(Exception):
+    """A system, or the tool, could not go through with a load."""
+
+
 class Unsupported(Exception):
     """A system has nothing that answers to the load."""
 

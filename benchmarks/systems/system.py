@@ -70,7 +70,7 @@ class System(Protocol):
         """Write what a load of reads is going to find. Raises Disturbed."""
 
     def run(self, workload: Workload, *, requests: int) -> Outcome:
-        """Run the load once. Raises Disturbed."""
+        """Run the load once. Raises Disturbed, LoadFailed."""
 
     def load_keys(self, count: int, value: str) -> None:
         """Give that many keys (`key_name`) the value, as fast as it takes them."""

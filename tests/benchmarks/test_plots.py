@@ -30,10 +30,12 @@ def test_each_measured_part_is_drawn(tmp_path: Path) -> None:
     """And all of them together, for the README."""
     from benchmarks import plots
 
-    sections = {name: plan.loads(name) for name in ("pipelines", "connections", "values")}
+    sections = {name: plan.loads(name, plan.FULL) for name in ("pipelines", "connections", "values")}
     sections["delays"] = plan.delayed_loads(plan.Delay("link", 10))
-    written = plots.draw(results_of(sections), tmp_path)
-    names = ["throughput", "latency", "connections", "values", "delays", "bench"]
+    results = results_of(sections)
+    results.takeovers = {"raftkv": [0.5, 0.7], "etcd": []}
+    written = plots.draw(results, tmp_path)
+    names = ["throughput", "latency", "connections", "values", "delays", "pauses", "bench"]
     assert [path.stem for path in written] == names
     assert all("<svg" in path.read_text() for path in written)
 
