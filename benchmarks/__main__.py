@@ -78,6 +78,10 @@ def main() -> int:
     )
     try:
         code = measured(lambda: _measure(session, arguments), console)
+    except BaseException:
+        console.print("failed: what follows is a part, and the reason")
+        _write(results, arguments.out, console)
+        raise
     finally:
         shutil.rmtree(directory)
     if code != REFUSED:
