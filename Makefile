@@ -12,6 +12,9 @@ SECONDS ?= 600
 UP_ARGS ?=
 PYTEST_ARGS ?=
 
+# make bench BENCH_ARGS=--quick
+BENCH_ARGS ?=
+
 .PHONY: help run test static check fix soak bench clean
 
 help:
@@ -20,7 +23,7 @@ help:
 	@echo "make check   format, lint, types and tests; changes nothing"
 	@echo "make fix     rewrites what format and lint can"
 	@echo "make soak    simulator, kill rounds, consistency, hostile clients for SECONDS=$(SECONDS) each, from SEED"
-	@echo "make bench   the benchmarks"
+	@echo "make bench   the benchmarks, about 25 minutes; BENCH_ARGS=--quick for about 4"
 
 run: $(VENV)/.installed
 	@exec $(BIN)/raftkv up $(UP_ARGS)
@@ -45,8 +48,8 @@ soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.consistency --seed $(SEED) --seconds $(SECONDS)
 	$(BIN)/python -m tests.hostile --seed $(SEED) --seconds $(SECONDS)
 
-bench: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.installed-bench
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -66,3 +69,7 @@ $(VENV)/.installed: $(VENV)/.made pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed

@@ -1,132 +1,118 @@
-"""What was measured, as a table for the eye and as JSON for what comes later."""
+"""What was measured, as tables for the eye."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import statistics
-import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import Run, Workload
+from benchmarks.results import Results
+from benchmarks.workload import Run
+
+_NONE = "-"
+#: From here on the tool that loads is what limits (`Run.tool_busy`).
+_TOOL_BUSY = 0.9
 
 
-@dataclass(slots=True)
-class Results:
-    """Everything of one run of the benchmarks."""
-
-    #: In the order of the table's columns; ratios are of the first one to each other.
-    systems: Sequence[str]
-    machine: Mapping[str, str]
-    runs: list[Run] = field(default_factory=list)
-    #: Seconds of each takeover, by system.
-    takeovers: dict[str, list[float]] = field(default_factory=dict)
-
-    def write_json(self, path: Path) -> None:
-        """Write all runs, not only the medians."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
-
-    def show(self, console: Console) -> None:
-        """Print the tables."""
-        for title, content in self.machine.items():
-            console.print(f"{title}: {content}", highlight=False)
-        if self.runs:
-            console.print(self._throughput())
-            console.print(self._processor())
-        if self.takeovers:
-            console.print(self._takeovers())
-
-    def ratio(self, workload: Workload, other: str) -> float:
-        """Return the median over the rounds of the first system's throughput to that of `other`."""
-        first = {run.round: run.per_second for run in self._of(self.systems[0], workload)}
-        pairs = [(first[run.round], run.per_second) for run in self._of(other, workload)]
-        return statistics.median(mine / theirs for mine, theirs in pairs)
-
-    def _workloads(self) -> list[Workload]:
-        return list(dict.fromkeys(run.workload for run in self.runs))
-
-    def _of(self, system: str, workload: Workload) -> list[Run]:
-        return [run for run in self.runs if run.system == system and run.workload == workload]
-
-    def _throughput(self) -> Table:
-        first, *others = self.systems
-        table = Table(title="requests per second: median (lowest - highest), p50 / p99 in ms")
-        table.add_column("load")
-        for name in self.systems:
-            table.add_column(name, justify="right")
-        for name in others:
-            table.add_column(f"{first} / {name}", justify="right", style="bold")
-        for workload in self._workloads():
-            cells = [_throughput_cell(self._of(name, workload)) for name in self.systems]
-            ratios = [f"{self.ratio(workload, name):.2f}" for name in others]
-            table.add_row(str(workload), *cells, *ratios)
-        return table
-
-    def _processor(self) -> Table:
-        table = Table(title="processor seconds per million requests: median, by process")
-        table.add_column("load")
-        for name in self.systems:
-            table.add_column(name, justify="right")
-        for workload in self._workloads():
-            table.add_row(
-                str(workload), *(_processor_cell(self._of(name, workload)) for name in self.systems)
-            )
-        return table
-
-    def _takeovers(self) -> Table:
-        table = Table(title="seconds from kill -9 of the leader to the first write on another node")
-        for heading in ("system", "times", "median", "worst"):
-            table.add_column(heading, justify="left" if heading == "system" else "right")
-        for name, seconds in self.takeovers.items():
-            table.add_row(name, str(len(seconds)), f"{statistics.median(seconds):.2f}", f"{max(seconds):.2f}")
-        return table
+def show(results: Results, console: Console) -> None:
+    """Print everything but the single runs."""
+    for title, content in (*results.machine.items(), *results.durability.items()):
+        console.print(f"{title}: {content}", highlight=False)
+    for section in results.sections():
+        console.print(_throughput(results, section))
+    if results.runs:
+        console.print(_costs(results))
+    if results.keys:
+        console.print(_keys(results))
+    if results.takeovers:
+        console.print(_takeovers(results))
+    for line in dict.fromkeys(results.left_out):
+        console.print(f"left out: {line}", highlight=False)
 
 
-def describe_machine(directory: Path, checkouts: Mapping[str, Path]) -> dict[str, str]:
-    """Say what the figures depend on: processor, disk, versions."""
-    described = {
-        "machine": f"{os.cpu_count()} x {_processor_name()}, Linux {platform.release()}",
-        "disk": f"{_filesystem_of(directory)} at {directory}",
-        "python": platform.python_version(),
-        "redis-server": _first_line("redis-server", "--version"),
-    }
-    for name, checkout in checkouts.items():
-        described[name] = _first_line("git", "-C", str(checkout), "describe", "--always", "--dirty")
-    return described
+def _throughput(results: Results, section: str) -> Table:
+    first, *others = results.systems
+    table = Table(
+        title=f"{section}: requests per second, median (lowest - highest); latency p50 / p95 / p99 in ms",
+        caption="*: the tool that loads was busy all the time, and may be what limits",
+    )
+    table.add_column("load")
+    for name in results.systems:
+        table.add_column(name, justify="right")
+    for name in others:
+        table.add_column(f"{first} / {name}", justify="right", style="bold")
+    for workload in results.workloads(section):
+        cells = [_throughput_cell(results.of(section, name, workload)) for name in results.systems]
+        ratios = [results.ratio(section, workload, name) for name in others]
+        table.add_row(str(workload), *cells, *(f"{ratio:.2f}" if ratio else _NONE for ratio in ratios))
+    return table
+
+
+def _costs(results: Results) -> Table:
+    table = Table(
+        title="processor seconds per million requests; bytes written per byte of key and value; by process",
+        caption="bytes as the kernel counts them: without what filesystem and disk add",
+    )
+    table.add_column("section")
+    table.add_column("load")
+    for name in results.systems:
+        table.add_column(name, justify="right")
+    for section in results.sections():
+        for workload in results.workloads(section):
+            runs = [results.of(section, name, workload) for name in results.systems]
+            table.add_row(section, str(workload), *(_costs_cell(each) for each in runs))
+    return table
+
+
+def _keys(results: Results) -> Table:
+    table = Table(
+        title="many keys: memory per key in bytes, by process; restart after kill -9 until a key is answered",
+        caption="memory is what a process grew by (Pss), mapped files that it shares included",
+    )
+    for heading in ("system", "keys", "memory per key", "restarted", "seconds"):
+        table.add_column(heading, justify="left" if heading == "system" else "right")
+    for each in results.keys:
+        memory = ", ".join(f"{size:.0f}" for size in each.memory_bytes.values())
+        seconds = f"{statistics.median(each.restart_seconds):.2f}"
+        table.add_row(each.system, f"{each.count:,}", memory, each.restart_part, seconds)
+    return table
+
+
+def _takeovers(results: Results) -> Table:
+    table = Table(title="seconds from kill -9 of the leader to the first write on another node")
+    for heading in ("system", "times", "median", "worst"):
+        table.add_column(heading, justify="left" if heading == "system" else "right")
+    for name, seconds in results.takeovers.items():
+        if seconds:
+            figures = (f"{statistics.median(seconds):.2f}", f"{max(seconds):.2f}")
+            table.add_row(name, str(len(seconds)), *figures)
+        else:
+            table.add_row(name, _NONE, "none takes over", _NONE)
+    return table
 
 
 def _throughput_cell(runs: Sequence[Run]) -> str:
-    rates = [run.per_second for run in runs]
-    p50, p99 = (statistics.median(each) for each in ([r.p50_ms for r in runs], [r.p99_ms for r in runs]))
-    return f"{statistics.median(rates):,.0f} ({min(rates):,.0f} - {max(rates):,.0f}), {p50:.1f} / {p99:.1f}"
+    if not runs:
+        return _NONE
+    found = [run.outcome for run in runs]
+    rates = [each.per_second for each in found]
+    columns = ([o.p50_ms for o in found], [o.p95_ms for o in found], [o.p99_ms for o in found])
+    latencies = " / ".join(f"{statistics.median(column):.1f}" for column in columns)
+    mark = "*" if statistics.median(run.tool_busy for run in runs) > _TOOL_BUSY else ""
+    spread = f" ({min(rates):,.0f} - {max(rates):,.0f})" if len(rates) > 1 else ""
+    return f"{statistics.median(rates):,.0f}{mark}{spread}, {latencies}"
 
 
-def _processor_cell(runs: Sequence[Run]) -> str:
-    parts = runs[0].cpu_seconds
-    return ", ".join(f"{statistics.median(run.cpu_seconds[part] for run in runs):.1f}" for part in parts)
+def _costs_cell(runs: Sequence[Run]) -> str:
+    if not runs:
+        return _NONE
+    cell = _medians([run.cpu_seconds for run in runs])
+    written = _medians([run.written_per_byte for run in runs])
+    return f"{cell}; {written}" if written else cell
 
 
-def _processor_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def _filesystem_of(directory: Path) -> str:
-    """Return the type of the filesystem; on a tmpfs a sync costs nothing, and figures say little."""
-    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
-    under = [(len(place), kind) for _, place, kind, *_ in mounts if directory.is_relative_to(place)]
-    kind = max(under)[1]
-    return f"{kind} (NOT A DISK: syncs are free here)" if kind in ("tmpfs", "ramfs") else kind
-
-
-def _first_line(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (done.stdout or done.stderr).partition("\n")[0] or "unknown"
+def _medians(rows: Sequence[Mapping[str, float]]) -> str:
+    """Return the median of each part over all rows."""
+    return ", ".join(f"{statistics.median(row[part] for row in rows):.1f}" for part in rows[0])

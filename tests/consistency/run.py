@@ -152,9 +152,9 @@ class Run:
             node_count=self._node_count,
             settings=SETTINGS,
             module=self._module,
-            announced_peer_ports=ports,
+            peer_relays=ports,
         )
-        self._relay.targets.update(zip(node_ids, cluster.peer_ports, strict=True))
+        self._relay.targets.update(zip(node_ids, [node.peer_port for node in cluster.nodes], strict=True))
         try:
             await asyncio.to_thread(cluster.start_and_wait)
             await self._load(cluster)

@@ -57,6 +57,10 @@ class NodeProcess:
         self.port = port
         #: For clients that know no Redis Cluster; 0: it has none.
         self.standalone_port = 0
+        #: Where the node listens for the others.
+        self.peer_port = 0
+        #: Set for its process.
+        self.environment: dict[str, str] = {}
         self.directory = directory
         self._checkout = checkout
         self._module = module
@@ -107,7 +111,12 @@ class NodeProcess:
         with self.log_path.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self._module, "serve", "--config", str(self.directory / "node.toml")],
-                env={**environment, "PYTHONPATH": str(self._checkout), "PYTHONFAULTHANDLER": "1"},
+                env={
+                    **environment,
+                    **self.environment,
+                    "PYTHONPATH": str(self._checkout),
+                    "PYTHONFAULTHANDLER": "1",
+                },
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -204,17 +213,16 @@ class Cluster:
         settings: Mapping[str, int | str] | None = None,
         checkout: Path = CHECKOUT,
         module: str = "raftkv",
-        announced_peer_ports: Sequence[int] = (),
+        peer_relays: Sequence[int] = (),
     ) -> None:
         """`settings` go into every node's configuration; `module` is what each process runs.
 
-        `announced_peer_ports`, by node: where the others connect to, if that isn't where the node listens.
+        `peer_relays`: ports under which the nodes reach each other, where something of the caller's stands
+        between; it has to pass on to each node's `peer_port`.
         """
         self.directory = directory
         ports = free_ports(3 * node_count)
-        #: By node: where it listens for the others.
-        self.peer_ports = ports[node_count : 2 * node_count]
-        announced = announced_peer_ports or self.peer_ports
+        announced = peer_relays or ports[node_count : 2 * node_count]
         members = "".join(
             f"[[members]]\nid = {place + 1}\nhost = '127.0.0.1'\nport = {ports[place]}\n"
             f"peer_port = {announced[place]}\n"
@@ -225,10 +233,11 @@ class Cluster:
             own_directory = directory / f"node-{place + 1}"
             node = NodeProcess(place + 1, ports[place], own_directory, checkout, module=module)
             node.directory.mkdir(parents=True)
+            node.peer_port = ports[node_count + place]
             own: dict[str, int | str] = {
                 "node_id": node.node_id,
                 "port": node.port,
-                "peer_port": self.peer_ports[place],
+                "peer_port": node.peer_port,
                 "data_dir": str(node.data_dir),
                 **(settings or {}),
             }

@@ -1,0 +1,1 @@
+"""Tests of what the benchmarks read, send and refuse; no figure of theirs is asserted anywhere."""
