@@ -169,8 +169,6 @@ class Executor:
         if spec.route is WRITE and self._takes_writes():
             self._submit(requests, size_bytes)
             self._calls[spec.name] += len(requests)
-            if not self.replies.pending:  # all were too large
-                self._send()
         elif spec.route is READ and not self.replies.pending:
             self.queued, self.queued_spec = requests, spec
             self._group.queue_reads(self)
@@ -468,6 +466,7 @@ class Executor:
             size_bytes = size_of(writes)
             if size_bytes > config.command_bytes_max:
                 self._answer(refusals.TOO_LARGE)
+                self._send()
                 return
         slot = self.replies.reserve(len(writes))
         try:

@@ -157,10 +157,11 @@ class OwnBatches:
     def add(self, batch: PendingBatch) -> None:
         """Take note of the batch that the newest write is in."""
         batches = self._batches
-        if batches and batches[-1] is batch:
-            return
-        while batches and batches[0].is_settled:
-            self._note(batches.popleft())
+        if batches:
+            if batches[-1] is batch:
+                return
+            while batches and batches[0].is_settled:
+                self._note(batches.popleft())
         batches.append(batch)
 
     def newest_unsettled(self) -> PendingBatch | None:
@@ -179,8 +180,8 @@ class OwnBatches:
         return self._settled_index
 
     def _note(self, batch: PendingBatch) -> None:
-        if batch.entry_id is not None:
-            self._settled_index = max(self._settled_index, batch.entry_id.index)
+        if batch.entry_id is not None and batch.entry_id.index > self._settled_index:
+            self._settled_index = batch.entry_id.index
 
 
 @dataclass(slots=True)
