@@ -296,9 +296,7 @@ class View:
             raise ConfigNotWritten("The server is running without a config file")
         path = self._config_path.resolve()  # not the link to it
         try:
-            mode = path.stat().st_mode
             replace_file(path, self._settings.rewritten(path.read_bytes(), name=str(path)))
-            path.chmod(mode)
         except OSError as failure:
             raise ConfigNotWritten(f"Rewriting config file: {failure.strerror}") from None
         except ConfigError as refusal:

@@ -6,13 +6,19 @@ Knows nothing of what is in them.
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, durably and in one step. Raises OSError; `path` is then the old or the new."""
+    """Put `content` at `path`, durably and in one step. Raises OSError; `path` is then the old or the new.
+
+    Who may read and write it stays as it was, from the first byte on.
+    """
     fresh = path.with_name(path.name + ".new")
     with open(fresh, "wb") as file:
+        if path.exists():
+            os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
