@@ -31,6 +31,9 @@ DUE_BYTES_MAX: Final = 256 << 10
 #: The first item of a row.
 _ROW_KEY: Final = itemgetter(0)
 
+#: Later than any key can expire.
+_NEVER_MS: Final = (1 << 63) - 1
+
 #: `set_string`: leave the expiry as it is.
 KEEP_EXPIRY: Final = -1
 
@@ -329,28 +332,28 @@ class Keyspace:
         """Up to `count_max` keys that are due at `time_ms`, the longest due first, by database.
 
         Fewer when they are long: all but the last take up at most DUE_BYTES_MAX.
-        Looks only behind what earlier calls found to be empty: there lie the remains of removed rows,
-        which RocksDB walks over one by one.
+        Looks at rows only once the earliest is due, and only behind what earlier calls found to be empty:
+        there lie the remains of removed rows, which RocksDB walks over one by one.
         """
         due: dict[int, list[bytes]] = {}
         if time_ms < self._first_expiry_ms:
             return due
-        first_ms = time_ms + 1
+        first_ms = _NEVER_MS
         size_bytes = 0
-        for position, row_key in enumerate(self._expires_rows(time_ms)):
+        for position, row_key in enumerate(self._expires_rows()):
             expires_ms, place, key = rows.expiry_of(row_key)
             first_ms = min(first_ms, expires_ms)
-            if position >= count_max or size_bytes > DUE_BYTES_MAX:
+            if expires_ms > time_ms or position >= count_max or size_bytes > DUE_BYTES_MAX:
                 break
             size_bytes += len(key)
             due.setdefault(self._places.database_at(place), []).append(key)
         self._first_expiry_ms = first_ms
         return due
 
-    def _expires_rows(self, time_ms: int) -> Iterator[bytes]:
-        """The `expires` rows from `_first_expiry_ms` to `time_ms`, of all databases, the earliest first."""
+    def _expires_rows(self) -> Iterator[bytes]:
+        """The `expires` rows from `_first_expiry_ms` on, of all databases, the earliest first."""
         ranges = [
-            rows.expires_range(place, self._first_expiry_ms, time_ms)
+            rows.expires_range(place, self._first_expiry_ms, _NEVER_MS)
             for place, count in self._counts_by_place()
             if count.expiring
         ]
