@@ -395,7 +395,7 @@ class ScanRecorder(MemoryRows):
 
 
 def test_due_keys_does_not_look_again_where_it_found_nothing() -> None:
-    """A leader looks every tick, and removed rows are walked over one by one: not before the earliest is due."""
+    """A leader looks every tick, and removed rows are walked over one by one: not before one is due."""
     store = ScanRecorder()
     replica = Replica(store)
     replica.write(b"SET", b"k", b"v", b"PXAT", b"70")
