@@ -30,8 +30,9 @@ SETTINGS: dict[str, int | str] = {
     "peer_queue_bytes_max": 8 * _MB,
 }
 #: By how much a node's resident memory may have grown since before the first storm, however many there were:
-#: its caches and windows above, RocksDB's tables in memory, and what the allocator keeps of the worst moment.
-GROWTH_BYTES_MAX = 160 * _MB
+#: its caches and windows above, RocksDB's tables in memory (log and state fill one of 64 MB each, and a second one
+#: while the first is flushed), and what the allocator keeps of the worst moment.
+GROWTH_BYTES_MAX = 256 * _MB
 #: Beside the Raft log's and the state's own files, which come and go.
 _SOCKET = "socket:"
 _BAD_WORDS = ("Traceback", "never retrieved", "over a defect", "internal error", " failed\n")
