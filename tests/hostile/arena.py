@@ -30,8 +30,8 @@ SETTINGS: dict[str, int | str] = {
     "peer_queue_bytes_max": 8 * _MB,
 }
 #: By how much a node's resident memory may have grown since before the first storm, however many there were:
-#: its caches and windows above, RocksDB's tables in memory (log and state fill one of 64 MB each, and a second one
-#: while the first is flushed), and what the allocator keeps of the worst moment.
+#: its caches and windows above, RocksDB's tables in memory (log and state fill one of 64 MB each, and
+#: another one while the first is flushed), and what the allocator keeps of the worst moment.
 GROWTH_BYTES_MAX = 256 * _MB
 #: Beside the Raft log's and the state's own files, which come and go.
 _SOCKET = "socket:"
