@@ -48,7 +48,7 @@ soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.consistency --seed $(SEED) --seconds $(SECONDS)
 	$(BIN)/python -m tests.hostile --seed $(SEED) --seconds $(SECONDS)
 
-bench: $(VENV)/.installed-bench
+bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean:
@@ -69,7 +69,3 @@ $(VENV)/.installed: $(VENV)/.made pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
-
-$(VENV)/.installed-bench: $(VENV)/.made pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
-	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed

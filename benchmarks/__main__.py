@@ -123,7 +123,7 @@ def _write(results: Results, directory: Path, console: Console) -> None:
     try:
         from benchmarks import plots
     except ImportError:
-        console.print("no plots without matplotlib: pip install '.[bench]'", markup=False)
+        console.print("no plots without matplotlib: pip install '.[dev]'", markup=False)
         return
     for path in plots.draw(results, directory):
         console.print(f"plot: {path}", highlight=False)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from benchmarks import plan
+from benchmarks import plan, plots
 from benchmarks.results import Results
 from benchmarks.workload import Outcome, Run, Workload
 
-pytest.importorskip("matplotlib", reason="needs the extra `bench`: pip install '.[bench]'")
 OUTCOME = Outcome(per_second=100.0, p50_ms=1.0, p95_ms=2.0, p99_ms=3.0, max_ms=4.0)
 
 
@@ -28,7 +25,6 @@ def results_of(sections: dict[str, list[Workload]]) -> Results:
 
 def test_each_measured_part_is_drawn(tmp_path: Path) -> None:
     """And all of them together, for the README."""
-    from benchmarks import plots
 
     sections = {name: plan.loads(name, plan.FULL) for name in ("pipelines", "connections", "values")}
     sections["delays"] = plan.delayed_loads(plan.Delay("link", 10))
@@ -42,7 +38,6 @@ def test_each_measured_part_is_drawn(tmp_path: Path) -> None:
 
 def test_nothing_is_drawn_of_nothing(tmp_path: Path) -> None:
     """A run of the section failover alone has no loads."""
-    from benchmarks import plots
 
     assert plots.draw(results_of({}), tmp_path) == []
     assert list(tmp_path.iterdir()) == []
