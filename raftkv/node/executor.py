@@ -169,7 +169,7 @@ class Executor:
         if spec.route is WRITE and self._takes_writes():
             self._submit(requests, size_bytes)
             self._calls[spec.name] += len(requests)
-        elif spec.route is READ and not self.replies.pending:
+        elif spec.route is READ and self.replies.is_clear:
             self.queued, self.queued_spec = requests, spec
             self._group.queue_reads(self)
         else:
@@ -181,12 +181,13 @@ class Executor:
         """Count commands that were carried out, whichever connection's."""
         self._calls[spec.name] += count
 
-    def answer_queued(self, datas: list[bytes]) -> None:
+    def answer_queued(self, data: bytes) -> None:
         """Send the replies of the reads that were queued; see `SharingReader`."""
-        self.queued = []
+        count, self.queued = len(self.queued), []
         if self._is_lost:
             return
-        self._write(self.replies.pass_through(datas))
+        self.replies.pass_by(data, count)
+        self._write(data)
         if self.backlog or self.garbage is not None:
             self.process(self._now_ns())
             self._throttle()

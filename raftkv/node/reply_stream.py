@@ -53,12 +53,16 @@ class ReplyStream:
         """Give the next requests their replies."""
         self._answers += replies
 
-    def pass_through(self, datas: list[bytes]) -> bytes | None:
-        """Give the next requests their replies, encoded, and take all that is next in order."""
-        if self._silent is None and not self._answers and self._pipeline.skip(len(datas)):
-            return self._joined(datas)
-        self._fill(self.reserve(len(datas)), datas)
-        return self.take()
+    @property
+    def is_clear(self) -> bool:
+        """Nothing is owed, and what comes next is sent: replies may `pass_by`."""
+        return self._silent is None and not self._pipeline.pending
+
+    def pass_by(self, data: bytes, count: int) -> None:
+        """Note that the caller sends the replies of the next `count` requests; the stream is clear."""
+        assert not self._answers, "a reply overtakes another one"
+        self._pipeline.skip(count)
+        self.output_bytes += len(data)
 
     def reserve(self, count: int) -> int:
         """Promise the next `count` requests replies that come later; give the first one's slot."""
@@ -69,18 +73,12 @@ class ReplyStream:
     def settle(self, first_slot: int, replies: Sequence[Reply]) -> bytes | None:
         """Keep the promise for the slots from `first_slot` on, and take all that is next in order."""
         datas = encode_many(replies, self._session.protocol, self._count_error)
-        return self._fill_and_take(first_slot, datas)
-
-    def _fill_and_take(self, first_slot: int, datas: list[bytes]) -> bytes | None:
         if self._silent is None and not self._answers and self._pipeline.fill_past(first_slot, len(datas)):
-            return self._joined(datas)
+            data = datas[0] if len(datas) == 1 else b"".join(datas)
+            self.output_bytes += len(data)
+            return data
         self._fill(first_slot, datas)
         return self.take()
-
-    def _joined(self, datas: list[bytes]) -> bytes:
-        data = datas[0] if len(datas) == 1 else b"".join(datas)
-        self.output_bytes += len(data)
-        return data
 
     def _fill(self, first_slot: int, datas: list[bytes]) -> None:
         if self._silent is not None:

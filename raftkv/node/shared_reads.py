@@ -9,14 +9,14 @@ Knows no Raft: whoever calls says whether the state may be read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterable, Sequence
+from itertools import groupby, islice
 from typing import Protocol
 
 from raftkv.commands.session import Session
 from raftkv.commands.table import CommandSpec
 from raftkv.machine import Machine
-from raftkv.resp.replies import encode_many
+from raftkv.resp.replies import Reply, encode_many, encode_run
 
 
 class SharingReader(Protocol):
@@ -34,7 +34,7 @@ class SharingReader(Protocol):
     def count_calls(self, spec: CommandSpec, count: int) -> None:
         """Count commands that were carried out, whichever connection's."""
 
-    def answer_queued(self, datas: list[bytes]) -> None:
+    def answer_queued(self, data: bytes) -> None:
         """Send the encoded replies, and go on with what came behind."""
 
     def run_queued(self, now_ns: int, clock_ms: int) -> None:
@@ -54,12 +54,16 @@ def run_together(machine: Machine, readers: Sequence[SharingReader], now_ns: int
                 reader.run_queued(now_ns, clock_ms)
             continue
         alike[0].count_calls(spec, len(keys))
-        datas = encode_many(replies, protocol)
-        first = 0
-        for reader in alike:
-            end = first + len(reader.queued)
-            reader.answer_queued(datas[first:end])
-            first = end
+        for reader, data in zip(alike, _encoded(alike, replies, protocol), strict=True):
+            reader.answer_queued(data)
+
+
+def _encoded(alike: list[SharingReader], replies: list[Reply], protocol: int) -> Iterable[bytes]:
+    """The bytes of each reader's replies."""
+    if len(alike) == len(replies):
+        return encode_many(replies, protocol)
+    left = iter(replies)
+    return [encode_run(list(islice(left, len(reader.queued))), protocol) for reader in alike]
 
 
 def _kind_of(reader: SharingReader) -> tuple[CommandSpec, int, int]:

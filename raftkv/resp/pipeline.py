@@ -51,15 +51,11 @@ class ReplyPipeline:
         self._reserved = first + count
         return first
 
-    def skip(self, count: int) -> bool:
-        """Give the next `count` requests their slots, and note that the caller sends their replies.
-
-        False: others are owed, or were not taken, and nothing was changed.
-        """
-        if self._open != self._reserved or self._ready:
-            return False
+    def skip(self, count: int) -> None:
+        """Give the next `count` requests their slots, and note that the caller sends their replies."""
+        assert self._open == self._reserved, "a reply overtakes one that is still to come"
+        assert not self._ready, "a reply overtakes another one"
         self._open = self._reserved = self._reserved + count
-        return True
 
     def fill_past(self, first: int, count: int) -> bool:
         """Note that the caller sends the replies of `count` slots from `first` on.

@@ -23,6 +23,7 @@ from raftkv.resp.replies import (
     cluster_down,
     encode,
     encode_many,
+    encode_run,
     format_double,
     is_definite,
     loading,
@@ -155,3 +156,14 @@ def test_an_error_that_is_not_in_the_table_is_a_bug() -> None:
     """One table decides."""
     with pytest.raises(KeyError):
         is_definite(Error("SURPRISE x"))
+
+
+@given(
+    st.lists(
+        st.one_of(st.binary(max_size=9), st.binary(max_size=9), _values, st.just(b"x" * 1024)), max_size=5
+    ),
+    st.sampled_from([2, 3]),
+)
+def test_a_run_of_replies_is_what_its_replies_are(replies: list[Reply], protocol: int) -> None:
+    """Contract of `encode_run`: whatever is among them."""
+    assert encode_run(replies, protocol) == b"".join(encode_many(replies, protocol))
