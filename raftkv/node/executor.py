@@ -76,8 +76,8 @@ class Executor:
 
     @property
     def is_idle(self) -> bool:
-        """Nothing waits, and no reads are queued."""
-        return self.hold is None and not self.queued and not self.backlog
+        """Nothing waits, no reads are queued, and no garbage is still to be answered."""
+        return self.hold is None and not self.queued and not self.backlog and self.garbage is None
 
     @property
     def may_follow(self) -> bool:
@@ -153,7 +153,7 @@ class Executor:
     def go_on(self) -> None:
         """Carry out what was deferred."""
         self.is_deferred = False
-        if self.hold is None and self.backlog:
+        if self.hold is None and self.backlog and not self.queued:
             self.process(self._now_ns())
         self._throttle()
 

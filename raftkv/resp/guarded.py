@@ -23,6 +23,11 @@ class GuardedParser(RequestParser):
 
     __slots__ = ()
 
+    def read(self, data: bytes) -> list[list[bytes]]:
+        """Take what arrived, and give the requests that are complete by it."""
+        self.feed(data)
+        return self.drain()
+
     def feed(self, data: bytes) -> None:
         """Take what arrived; ignored after garbage."""
         if self.garbage is None:

@@ -164,6 +164,7 @@ class RequestParser:
             other._args_bytes,
             other._args_missing,
         )
+        self._note_held(0)
         self.feed(b"".join(other._pieces))
 
     # -- hiredis ----------------------------------------------------------------------------

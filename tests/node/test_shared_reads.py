@@ -90,3 +90,16 @@ def test_a_client_that_has_ended_its_side_is_closed_behind_its_last_read() -> No
     node.cluster.settle()
     assert client.take() == b"$1\r\n1\r\n"
     assert client.is_closed
+
+
+def test_garbage_behind_a_read_is_answered_though_the_client_has_ended() -> None:
+    """redis setProtocolError: the last reply is the complaint, whatever waited in front of it."""
+    node = single_node()
+    node.ask("SET a 1", "GET a")
+    client = node.connect()
+    client.send("GET a")
+    client.send_bytes(b"*1\r\n:5\r\n")
+    client.end()
+    node.cluster.settle()
+    assert client.take() == b"$1\r\n1\r\n-ERR Protocol error: expected '$', got ':'\r\n"
+    assert client.is_closed

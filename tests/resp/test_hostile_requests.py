@@ -37,9 +37,8 @@ def read(kind: type[RequestParser], chunks: list[bytes]) -> Outcome:
     requests: list[list[bytes]] = []
     fed_bytes = 0
     for chunk in chunks:
-        parser.feed(chunk)
+        requests += parser.read(chunk)
         fed_bytes += len(chunk)
-        requests += parser.drain()
         assert parser.buffered_bytes <= fed_bytes
         assert all(requests)
     return requests, "" if parser.garbage is None else str(parser.garbage)

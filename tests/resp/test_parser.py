@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from raftkv.resp.guarded import GuardedParser
 from raftkv.resp.parser import Limits, ProtocolError, RequestParser
 
 LIMITS = Limits(multibulk_max=1024, bulk_bytes_max=1 << 20, inline_bytes_max=200)
@@ -308,3 +309,26 @@ def test_any_bytes_in_any_pieces_are_read_as_the_obvious_parser_does(data: bytes
     bounds = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
     chunks = [data[first:end] for first, end in pairwise(bounds)]
     assert parse(chunks, UNBOUNDED_LINES) == ReferenceParser(data).run()
+
+
+def test_a_stranger_is_held_to_its_limits_in_a_single_chunk_too() -> None:
+    """redis processMultibulkBuffer: 10 arguments before authentication."""
+    parser = GuardedParser(limits=Limits())
+    assert parser.read(request(*[b"MGET"] * 10)) == [[b"MGET"] * 10]
+    assert parser.read(request(*[b"MGET"] * 11)) == []
+    assert str(parser.garbage) == "ERR Protocol error: unauthenticated multibulk length"
+
+
+@pytest.mark.parametrize("rest", [b"$1\r\na\r\n" + request(b"PING"), request(b"PING"), b"PING\r\n"])
+def test_a_parser_goes_on_where_another_one_stands(rest: bytes) -> None:
+    """Contract of `take_over`: wherever that is, a request that has begun goes on, or is garbage."""
+    begun = request(b"AUTH", b"x") + b"*2\r\n$3\r\nGET\r\n"
+    for cut in range(len(begun) + 1):
+        former, whole = GuardedParser(limits=Limits()), RequestParser(limits=Limits())
+        requests = former.read(begun[:cut])
+        parser = RequestParser(limits=Limits())
+        parser.take_over(former)
+        assert parser.buffered_bytes == former.buffered_bytes
+        requests += parser.drain() + parser.read(begun[cut:] + rest)
+        assert requests == whole.read(begun + rest)
+        assert str(parser.garbage) == str(whole.garbage)
