@@ -279,7 +279,7 @@ class Config:
     cache_bytes_max: int = field(default=256 * _MB, metadata=_key(_ANY_SIZE, "values kept in memory"))
     #: Bounds replay after a crash.
     flush_commands_max: int = field(
-        default=200_000, metadata=_key(Integer(1, 1 << 40), "commands applied between two flushes of state/")
+        default=100_000, metadata=_key(Integer(1, 1 << 40), "commands applied between two flushes of state/")
     )
     #: Bytes. The log is not compacted yet, so it can only warn.
     log_warn_bytes: int = field(
