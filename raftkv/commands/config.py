@@ -8,10 +8,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Final
 
-from raftkv.commands.containers import container
+from raftkv.commands.containers import admin_row, container
 from raftkv.commands.glob import GLOB_BYTES_MAX, compile_glob
 from raftkv.commands.session import ConfigNotWritten, Session
-from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, Handler
+from raftkv.commands.table import Argument, CommandDocs, CommandSpec, Handler
 from raftkv.places import DATABASE_COUNT
 from raftkv.resp.replies import OK, SYNTAX_ERROR, Error, Reply, printable
 from raftkv.runtime_settings import SettingRefused
@@ -82,16 +82,7 @@ def _docs(summary: str, complexity: str, *arguments: Argument, since: str = "2.0
 def _row(
     word: bytes, arity: int, handler: Handler, docs: CommandDocs, *, tips: tuple[str, ...] = ()
 ) -> CommandSpec:
-    return CommandSpec(
-        name=b"config|" + word,
-        arity=arity,
-        flags=frozenset({"admin", "noscript", "loading", "stale"}),
-        route=LOCAL,
-        handler=handler,
-        acl_categories=frozenset({"admin", "slow", "dangerous"}),
-        docs=docs,
-        tips=tips,
-    )
+    return admin_row(b"config|" + word, arity, handler, docs, more_flags=frozenset({"noscript"}), tips=tips)
 
 
 _PER_PARAMETER = "O(N) where N is the number of parameters"

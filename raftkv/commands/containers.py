@@ -48,6 +48,28 @@ def container(
     )
 
 
+def admin_row(
+    name: bytes,
+    arity: int,
+    handler: Handler,
+    docs: CommandDocs,
+    *,
+    more_flags: frozenset[str] = frozenset(),
+    tips: tuple[str, ...] = (),
+) -> CommandSpec:
+    """The row of a sub-command for whoever runs the node (redis, ACL category "admin")."""
+    return CommandSpec(
+        name=name,
+        arity=arity,
+        flags=frozenset({"admin", "loading", "stale"}) | more_flags,
+        route=LOCAL,
+        handler=handler,
+        acl_categories=frozenset({"admin", "slow", "dangerous"}),
+        docs=docs,
+        tips=tips,
+    )
+
+
 def _never_called(_session: Session, _args: list[bytes]) -> Reply:
     raise AssertionError("a container without an action of its own was called")
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from raftkv.commands.containers import container
+from raftkv.commands.containers import admin_row, container
 from raftkv.commands.latency_report import diagnosis_of, graph_of
 from raftkv.commands.session import Session
-from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, CommandTable, Handler
+from raftkv.commands.table import Argument, CommandDocs, CommandSpec, CommandTable, Handler
 from raftkv.resp.replies import Error, Reply, Verbatim, printable
 
 
@@ -89,16 +89,7 @@ def _row(
         "response_policy:special",
     ),
 ) -> CommandSpec:
-    return CommandSpec(
-        name=b"latency|" + word,
-        arity=arity,
-        flags=frozenset({"admin", "noscript", "loading", "stale"}),
-        route=LOCAL,
-        handler=handler,
-        acl_categories=frozenset({"admin", "slow", "dangerous"}),
-        docs=docs,
-        tips=tips,
-    )
+    return admin_row(b"latency|" + word, arity, handler, docs, more_flags=frozenset({"noscript"}), tips=tips)
 
 
 def _docs(summary: str, *arguments: Argument, complexity: str = "O(1)", since: str = "2.8.13") -> CommandDocs:

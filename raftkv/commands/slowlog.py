@@ -5,10 +5,10 @@ Knows nothing of how they are measured, and keeps nothing: the entries are the `
 
 from __future__ import annotations
 
-from raftkv.commands.containers import container
+from raftkv.commands.containers import admin_row, container
 from raftkv.commands.monitors import SlowCommand
 from raftkv.commands.session import Session
-from raftkv.commands.table import LOCAL, Argument, CommandDocs, CommandSpec, Handler
+from raftkv.commands.table import Argument, CommandDocs, CommandSpec, Handler
 from raftkv.resp.integers import parse_integer
 from raftkv.resp.replies import OK, Error, Reply, printable
 
@@ -55,16 +55,7 @@ def on_reset(session: Session, _args: list[bytes]) -> Reply:
 def _row(
     word: bytes, arity: int, handler: Handler, docs: CommandDocs, *, tips: tuple[str, ...]
 ) -> CommandSpec:
-    return CommandSpec(
-        name=b"slowlog|" + word,
-        arity=arity,
-        flags=frozenset({"admin", "loading", "stale"}),
-        route=LOCAL,
-        handler=handler,
-        acl_categories=frozenset({"admin", "slow", "dangerous"}),
-        docs=docs,
-        tips=tips,
-    )
+    return admin_row(b"slowlog|" + word, arity, handler, docs, tips=tips)
 
 
 def _docs(summary: str, complexity: str, *arguments: Argument) -> CommandDocs:

@@ -142,7 +142,7 @@ class Executor:
     def process(self, now_ns: int) -> None:
         """Carry out the backlog, up to the first request that has to wait; if it takes long, in turns."""
         self._process_piece(now_ns)
-        while self.backlog and self.hold is None and not self.session.is_closing:
+        while self._may_go_on():
             if self._clients.is_overdue():
                 self.is_deferred = True
                 self._clients.defer(self)
@@ -268,20 +268,28 @@ class Executor:
     def _process_paused(self, now_ns: int) -> None:
         """Carry out the first requests of the backlog, up to the first that has to wait for a pause's end."""
         count = _PIECE_COUNT
-        while count and self.backlog and self.hold is None and not self.session.is_closing:
-            args = self.backlog.popleft()
+        while count and self._may_go_on():
             count -= 1
-            try:
-                spec = self.lookup.resolve(args)
-            except CommandRefused as refused:
-                self._answer(refused.reply)
-                continue
-            if self._must_pause(spec):
-                self._wait(Hold.PAUSE, args)
-                break
-            self._carry_out(spec, args, now_ns)
-            self._calls[spec.name] += self.hold is None
+            self._carry_out_next(now_ns)
         self._end_piece()
+
+    def _may_go_on(self) -> bool:
+        """Whether there is a request that nothing holds back."""
+        return bool(self.backlog) and self.hold is None and not self.session.is_closing
+
+    def _carry_out_next(self, now_ns: int) -> None:
+        """Carry out the first request of the backlog, or put it back, held."""
+        args = self.backlog.popleft()
+        try:
+            spec = self.lookup.resolve(args)
+        except CommandRefused as refused:
+            self._answer(refused.reply)
+            return
+        if self._must_pause(spec):
+            self._wait(Hold.PAUSE, args)
+            return
+        self._carry_out(spec, args, now_ns)
+        self._calls[spec.name] += self.hold is None
 
     def _must_pause(self, spec: CommandSpec) -> bool:
         """Whether a pause holds a command; who has yet to authenticate is not kept from it."""
@@ -303,22 +311,12 @@ class Executor:
         """
         now_ns = self._now_ns()
         self._is_confirmed, self._is_impatient = is_confirmed, is_impatient
-        first_count = count
-        while count and self.backlog and self.hold is None and not self.session.is_closing:
-            if is_confirmed and not (first_count - count + 1) % _PIECE_COUNT and self._clients.is_overdue():
-                break  # what is left is confirmed anew
-            args = self.backlog.popleft()
-            count -= 1
-            try:
-                spec = self.lookup.resolve(args)
-            except CommandRefused as refused:
-                self._answer(refused.reply)
-                continue
-            if self._must_pause(spec):
-                self._wait(Hold.PAUSE, args)
+        for done_count in range(count):
+            if not self._may_go_on():
                 break
-            self._carry_out(spec, args, now_ns)
-            self._calls[spec.name] += self.hold is None
+            if is_confirmed and (done_count + 1) % _PIECE_COUNT == 0 and self._clients.is_overdue():
+                break  # what is left is confirmed anew
+            self._carry_out_next(now_ns)
         self._is_confirmed = self._is_impatient = False
         if self.hold is None:
             self.process(now_ns)

@@ -67,10 +67,6 @@ class ReplyPipeline:
         self._open = self._reserved
         return True
 
-    def fill(self, slot: int, data: bytes) -> None:
-        """Give a slot its reply."""
-        self.fill_run(slot, [data])
-
     def fill_run(self, first: int, datas: list[bytes]) -> None:
         """Give the slots from `first` on their replies, each slot once. Takes `datas` over."""
         assert first + len(datas) <= self._reserved, "a reply for a slot that nobody reserved"
