@@ -78,6 +78,7 @@ class _Unsynced:
     """What waits for an fsync."""
 
     ticket: int
+    hard_state: HardState | None
     #: The last entry written with it, if any.
     last: EntryId | None
     messages: list[Message]
@@ -298,6 +299,8 @@ class Group:
         while unsynced and unsynced[0].ticket <= ticket:
             done = unsynced.popleft()
             last = done.last or last
+            if done.hard_state is not None:
+                self.core.hard_state_persisted(done.hard_state)
             self._send(done.messages)
         if last is not None:
             self.core.persisted(last)
@@ -414,7 +417,8 @@ class Group:
             self._log.append(ready.hard_state, ready.entries)
             self._ticket += 1
             last = EntryId(ready.entries[-1].term, ready.entries[-1].index) if ready.entries else None
-            self._unsynced.append(_Unsynced(self._ticket, last, ready.messages_after_persist))
+            held = _Unsynced(self._ticket, ready.hard_state, last, ready.messages_after_persist)
+            self._unsynced.append(held)
             self._send(ready.messages)
             self._is_sync_wanted = True
         else:

@@ -6,11 +6,15 @@ the way in and out.
 
 The driver does with every Ready, in this order:
 
+0. if there is a `snapshot`: sync the hard state, put the snapshot in the place of the state and then of the
+   log, durably, and forget committed entries that are not applied yet;
 1. write its hard state and entries to the log, unsynced, before the next call into the core;
 2. send `messages`;
 3. ask for an fsync; once one that BEGAN after the write has ended: send `messages_after_persist`
-   and call `persisted` with the last entry's id, Ready by Ready in their order;
+   and call `hard_state_persisted` and `persisted` with what was in it, Ready by Ready in their order;
 4. apply `committed_entries`, then call `applied`.
+
+When it likes it drops entries from the log's beginning, none of them newer than what is durable in the state.
 
 Every `now_ns` is read after the bytes of what it comes with were received: a process can be
 stopped in between, and the lease and stickiness count on "received no earlier than sent, heard no
@@ -23,16 +27,17 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any, NoReturn
 
-from raftkv.raft import election, read_index, replication, transfer
+from raftkv.raft import election, read_index, reconfiguration, replication, snapshot, transfer
 from raftkv.raft import state as raft_state
 from raftkv.raft.log import RaftLog
-from raftkv.raft.membership import MembershipChangeUnsupported
+from raftkv.raft.membership import Membership, MembershipChange, founding_membership
 from raftkv.raft.progress import Progress
 from raftkv.raft.state import NS_PER_MS, Outbox, RaftState
 from raftkv.raft.types import (
     CANDIDATE,
     FOLLOWER,
     LEADER,
+    NOBODY,
     PRE_CANDIDATE,
     AppendEntries,
     AppendEntriesReply,
@@ -73,7 +78,7 @@ def _refuse_timeout_now(_state: RaftState, msg: TimeoutNow) -> NoReturn:
     raise ProtocolError(f"node {msg.sender} hands over term {msg.term}, which this node leads")
 
 
-#: What each message does in each role, in a message's own term. InstallSnapshot will be a row here.
+#: What each message does in each role, in a message's own term.
 _HANDLERS: dict[type, Mapping[Role, _Handler]] = {
     RequestVote: {
         FOLLOWER: election.on_request_vote,
@@ -157,15 +162,18 @@ class RaftCore:
         applied: EntryId,
         random: Random,
         now_ns: int,
+        membership: Membership | None = None,
     ) -> None:
         """Start as a follower from what is durable.
 
-        `applied` is what the state machine has, its term checked against the log by the driver.
-        `random` must differ from start to start, or answers to an earlier life could be taken for
-        answers to this one. Raises ValueError if the node isn't among the voters.
+        `applied` is what the state machine has, its term checked against the log by the driver, and
+        `membership` that of the newest MEMBERSHIP entry among it, None if there was none. `random` must
+        differ from start to start, or answers to an earlier life could be taken for answers to this one.
         """
         raft_log = RaftLog(log, applied=applied, cache_bytes_max=config.log_cache_bytes_max)
-        self._state = raft_state.start(config, hard_state, raft_log, random, now_ns)
+        self._founding = founding_membership(config.voters)
+        memberships = reconfiguration.find_memberships(raft_log, membership or self._founding)
+        self._state = raft_state.start(config, hard_state, raft_log, random, now_ns, memberships)
         election.restart_election_timer(self._state)
 
     # --- inputs -----------------------------------------------------------------------------
@@ -180,12 +188,14 @@ class RaftCore:
         else:
             election.maybe_campaign(state)
         if state.leader is not None:
+            reconfiguration.on_leader_tick(state)
             replication.on_leader_tick(state)
 
     def step(self, msg: Message, now_ns: int) -> None:
         """Take a message from a peer. Raises ProtocolError for what no correct peer sends."""
         state = self._state
-        if msg.to != state.config.node_id or msg.sender not in state.peers:
+        # A sender that isn't among the known members may have become one since.
+        if msg.to != state.config.node_id or msg.sender in (msg.to, NOBODY):
             raise ProtocolError(f"a message from node {msg.sender} to {msg.to} reached {state.node_id}")
         state.advance_clock(now_ns)
         if msg.term < state.current_term:
@@ -226,9 +236,26 @@ class RaftCore:
         self._state.advance_clock(now_ns)
         transfer.request_leadership(self._state)
 
-    def change_membership(self) -> NoReturn:
-        """Refuse: raises MembershipChangeUnsupported."""
-        raise MembershipChangeUnsupported
+    def change_membership(self, change: MembershipChange, now_ns: int) -> EntryId:
+        """Begin a change of the members and return the id of the entry that brings it; one at a time.
+
+        If voters change, that entry is a joint membership, and the leader ends the change by another one.
+        Raises NotLeader, ProposalDropped, ChangeRefused.
+        """
+        self._state.advance_clock(now_ns)
+        return reconfiguration.change_membership(self._state, change)
+
+    def restore(self, entry_id: EntryId, membership: Membership | None) -> bool:
+        """Offer a snapshot that was received whole, is durable, and ends with this entry (Raft §7).
+
+        `membership` is what its state says, None if no MEMBERSHIP entry was applied. True: the next Ready
+        wants it carried out, before any other call. False: this node has as much, the snapshot can go.
+        """
+        return snapshot.restore(self._state, entry_id, membership or self._founding)
+
+    def snapshot_ended(self, node_id: int, index: int) -> None:
+        """Note that a wanted snapshot reached `node_id`, and what it covers; 0: it didn't."""
+        snapshot.end_snapshot(self._state, node_id, index)
 
     def announce_commit(self, to: Iterable[int]) -> None:
         """As the leader, tell these followers what was committed, now rather than with what comes next.
@@ -238,6 +265,10 @@ class RaftCore:
         """
         if self._state.leader is not None:
             replication.announce_commit(self._state, to)
+
+    def hard_state_persisted(self, hard_state: HardState) -> None:
+        """Note that the write of the Ready with this hard state is durable, and all before it."""
+        election.on_hard_state_persisted(self._state, hard_state)
 
     def persisted(self, entry_id: EntryId) -> None:
         """Note that the write of the Ready that ended with `entry_id` is durable, and all before it.
@@ -266,6 +297,8 @@ class RaftCore:
             or outbox.read_states
             or outbox.forwards
             or outbox.has_hard_state
+            or outbox.snapshots_wanted
+            or outbox.snapshot is not None
             or state.log.has_unaccepted
             or state.log.has_committed
             or (leader is not None and (leader.has_appends or leader.wants_heartbeats))
@@ -284,6 +317,7 @@ class RaftCore:
         outbox = state.outbox
         state.outbox = Outbox()
         return Ready(
+            outbox.snapshot,
             HardState(state.current_term, state.voted_for) if outbox.has_hard_state else None,
             log.take_unaccepted(),
             outbox.messages,
@@ -291,6 +325,7 @@ class RaftCore:
             log.take_committed(state.config.committed_bytes_max),
             outbox.read_states,
             outbox.forwards,
+            outbox.snapshots_wanted,
         )
 
     def lease_is_valid(self, now_ns: int) -> bool:
@@ -323,8 +358,31 @@ class RaftCore:
             first_index=state.log.first_index,
             last_index=state.log.last_index,
             persisted_index=state.log.persisted_index,
-            peers=[_peer_status(progress, now_ns) for progress in progresses],
+            peers=[_peer_status(state, progress, now_ns) for progress in progresses],
         )
+
+    @property
+    def membership(self) -> Membership:
+        """The membership in force: the newest one of the log, committed or not."""
+        return self._state.membership
+
+    @property
+    def committed_membership(self) -> Membership:
+        """The newest membership that is known to be committed."""
+        return reconfiguration.committed_membership(self._state)
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether this node knows for sure that it is no member any more: nobody will speak to it again."""
+        return reconfiguration.is_removed(self._state)
+
+    @property
+    def peers(self) -> frozenset[int]:
+        """Whom this node may have to send something, besides those who send to it."""
+        others = set(self._state.membership.member_ids)
+        if self._state.leader is not None:
+            others |= self._state.leader.progresses.keys()
+        return frozenset(others - {self._state.node_id})
 
     @property
     def role(self) -> Role:
@@ -362,7 +420,7 @@ class RaftCore:
         return self._state.log.persisted_index
 
 
-def _peer_status(progress: Progress, now_ns: int) -> PeerStatus:
+def _peer_status(state: RaftState, progress: Progress, now_ns: int) -> PeerStatus:
     heard_ns = progress.heard_ns
     return PeerStatus(
         node_id=progress.node_id,
@@ -370,4 +428,5 @@ def _peer_status(progress: Progress, now_ns: int) -> PeerStatus:
         next_index=progress.next_index,
         state=progress.state.name.lower(),
         heard_ms_ago=None if heard_ns is None else max(0, now_ns - heard_ns) // NS_PER_MS,
+        is_voter=progress.node_id in state.membership.voter_ids,
     )

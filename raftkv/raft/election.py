@@ -18,7 +18,8 @@ while role is LEADER; only a follower has a `leader_id` other than itself.
 from __future__ import annotations
 
 from raftkv.raft import read_index
-from raftkv.raft.quorum import LOST, WON, quorum_value, vote_result
+from raftkv.raft.quorum import LOST, WON, joint_value, joint_vote_result
+from raftkv.raft.reconfiguration import may_campaign
 from raftkv.raft.state import RaftState, new_leader_state
 from raftkv.raft.types import (
     CANDIDATE,
@@ -29,7 +30,7 @@ from raftkv.raft.types import (
     PRE_CANDIDATE,
     AppendEntries,
     AppendEntriesReply,
-    Entry,
+    HardState,
     Heartbeat,
     HeartbeatReply,
     Message,
@@ -46,17 +47,19 @@ from raftkv.raft.types import (
 def restart_election_timer(state: RaftState) -> None:
     """Let the next campaign begin in one to two election timeouts (Raft §5.2)."""
     state.election_timer_ns = state.now_ns
-    if state.peers:
-        timeout_ns = state.election_timeout_ns
-        state.election_wait_ns = timeout_ns + state.random.randrange(timeout_ns)
-    else:
+    if state.is_sole_voter:
         # Nobody else could lead, so there is nobody to wait for.
         state.election_wait_ns = 0
+    else:
+        timeout_ns = state.election_timeout_ns
+        state.election_wait_ns = timeout_ns + state.random.randrange(timeout_ns)
 
 
 def maybe_campaign(state: RaftState) -> bool:
     """Begin a pre-election if no leader was heard for long enough; say whether it did."""
     if state.now_ns - state.election_timer_ns < state.election_wait_ns:
+        return False
+    if not may_campaign(state):
         return False
     become_pre_candidate(state)
     return True
@@ -65,10 +68,10 @@ def maybe_campaign(state: RaftState) -> bool:
 def check_quorum(state: RaftState) -> None:
     """Leader: step down unless a majority was heard within an election timeout (thesis §6.2)."""
     leader = state.leading()
-    heard = [state.now_ns]
-    for progress in leader.progresses.values():
-        heard.append(leader.since_ns if progress.heard_ns is None else progress.heard_ns)
-    if state.now_ns - quorum_value(heard) >= state.election_timeout_ns:
+    heard = {state.node_id: state.now_ns}
+    for node_id, progress in leader.progresses.items():
+        heard[node_id] = leader.since_ns if progress.heard_ns is None else progress.heard_ns
+    if state.now_ns - joint_value(heard, state.halves) >= state.election_timeout_ns:
         become_follower(state, state.current_term, NOBODY)
 
 
@@ -104,7 +107,7 @@ def become_pre_candidate(state: RaftState) -> None:
     state.votes = {state.node_id: True}
     requests = _vote_requests(state, state.current_term + 1, is_pre_vote=True, is_transfer=False)
     state.outbox.messages.extend(requests)
-    if vote_result(state.votes.values(), len(state.membership.voters)) is WON:
+    if joint_vote_result(state.votes, state.halves) is WON:
         become_candidate(state, is_transfer=False)
 
 
@@ -119,11 +122,10 @@ def become_candidate(state: RaftState, *, is_transfer: bool) -> None:
     state.outbox.has_hard_state = True
     restart_election_timer(state)
     state.votes = {state.node_id: True}
-    # After the own vote is durable: until then it counts no more than anybody else's.
+    # After the own vote is durable: until then it counts no more than anybody else's, which is why a sole
+    # voter doesn't lead yet either: after a crash it could lead the same term again, with other entries.
     requests = _vote_requests(state, state.current_term, is_pre_vote=False, is_transfer=is_transfer)
     state.outbox.messages_after_persist.extend(requests)
-    if vote_result(state.votes.values(), len(state.membership.voters)) is WON:
-        become_leader(state)
 
 
 def become_leader(state: RaftState) -> None:
@@ -134,7 +136,7 @@ def become_leader(state: RaftState) -> None:
     state.votes.clear()
     state.leader = new_leader_state(state)
     read_index.begin_round(state)
-    state.log.append(Entry(state.current_term, state.log.last_index + 1, EMPTY, b""))
+    state.append_own(EMPTY, b"")
 
 
 # --- terms --------------------------------------------------------------------------------------
@@ -218,7 +220,7 @@ def on_pre_vote_reply(state: RaftState, msg: RequestVoteReply) -> None:
     if not msg.is_pre_vote or (msg.is_granted and msg.term != state.current_term + 1):
         return
     state.votes.setdefault(msg.sender, msg.is_granted)
-    result = vote_result(state.votes.values(), len(state.membership.voters))
+    result = joint_vote_result(state.votes, state.halves)
     if result is WON:
         become_candidate(state, is_transfer=False)
     elif result is LOST:
@@ -230,16 +232,23 @@ def on_vote_reply(state: RaftState, msg: RequestVoteReply) -> None:
     if msg.is_pre_vote:
         return
     state.votes.setdefault(msg.sender, msg.is_granted)
-    result = vote_result(state.votes.values(), len(state.membership.voters))
+    result = joint_vote_result(state.votes, state.halves)
     if result is WON:
         become_leader(state)
     elif result is LOST:
         become_follower(state, state.current_term, NOBODY)
 
 
+def on_hard_state_persisted(state: RaftState, hard_state: HardState) -> None:
+    """Candidate: the own vote counts from now on; a sole voter needs no other."""
+    is_own_vote = hard_state.current_term == state.current_term and hard_state.voted_for == state.node_id
+    if state.role is CANDIDATE and is_own_vote and state.is_sole_voter:
+        become_leader(state)
+
+
 def on_timeout_now(state: RaftState, _msg: TimeoutNow) -> None:
     """Campaign at once: the leader hands over (thesis §3.10)."""
-    if not _is_quiet(state):
+    if not _is_quiet(state) and may_campaign(state):
         become_candidate(state, is_transfer=True)
 
 
@@ -295,5 +304,5 @@ def _vote_requests(state: RaftState, term: int, *, is_pre_vote: bool, is_transfe
             is_pre_vote=is_pre_vote,
             is_transfer=is_transfer,
         )
-        for peer in state.peers
+        for peer in state.voting_peers
     ]

@@ -18,7 +18,7 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from dataclasses import dataclass
 
-from raftkv.raft.types import Entry, EntryId, LogReader
+from raftkv.raft.types import Compacted, Entry, EntryId, LogReader
 
 #: What an entry costs in memory on top of its payload, about.
 ENTRY_OVERHEAD_BYTES = 128
@@ -39,6 +39,7 @@ class RaftLog:
     """One node's log; see the module's docstring for the order of its cursors."""
 
     __slots__ = (
+        "_boundary",
         "_cache",
         "_cache_bytes",
         "_cache_bytes_max",
@@ -57,6 +58,9 @@ class RaftLog:
     def __init__(self, reader: LogReader, *, applied: EntryId, cache_bytes_max: int) -> None:
         """Start from a durable log, of which everything up to `applied` is known to be committed."""
         self._reader = reader
+        #: The snapshot that the log begins behind since this node got one: until the driver has carried it
+        #: out, the reader still holds what was before it.
+        self._boundary = EntryId(0, 0)
         #: The newest entries, those above `accepted_index` always among them.
         self._cache: list[Entry] = []
         #: Index of `_cache[0]`, or of the next entry while it is empty.
@@ -79,7 +83,12 @@ class RaftLog:
     @property
     def first_index(self) -> int:
         """The oldest entry that can still be read; `last_index + 1` when there is none."""
-        return min(self._reader.first_index, self._cache_first)
+        return max(self._boundary.index + 1, min(self._reader.first_index, self._cache_first))
+
+    @property
+    def boundary_index(self) -> int:
+        """From here on every entry's term is known; what is before was dropped."""
+        return max(self._boundary.index, self._reader.first_index - 1)
 
     @property
     def has_unaccepted(self) -> bool:
@@ -97,6 +106,11 @@ class RaftLog:
         position = index - self._cache_first
         if position >= 0:
             return self._cache[position].term
+        if index <= self._boundary.index:
+            if index == self._boundary.index:
+                return self._boundary.term
+            if index > 0:
+                raise Compacted(self._boundary.index + 1)
         return self._reader.term_at(index)
 
     def has_entry(self, *, index: int, term: int) -> bool:
@@ -127,6 +141,8 @@ class RaftLog:
         They may also end where memory begins. Raises Compacted.
         """
         assert first < end <= self.last_index + 1, f"entries [{first}, {end}) of {self.last_index}"
+        if first <= self._boundary.index:
+            raise Compacted(self._boundary.index + 1)
         if first < self._cache_first:
             return self._reader.read(first, min(end, self._cache_first), bytes_max)
         cache = self._cache
@@ -150,8 +166,8 @@ class RaftLog:
         self.last_index = entry.index
         self.last_term = entry.term
 
-    def append_from_leader(self, entries: list[Entry]) -> None:
-        """Append what is new of a leader's entries; the one before them is known to match.
+    def append_from_leader(self, entries: list[Entry]) -> list[Entry]:
+        """Append what is new of a leader's entries and return it; the entry before them is known to match.
 
         What already matches stays, and so does what follows it: an AppendEntries may be old
         (Raft Figure 2, AppendEntries 3: only a conflict cuts).
@@ -160,6 +176,19 @@ class RaftLog:
             entries = self._cut_at_conflict(entries)
         for entry in entries:
             self.append(entry)
+        return entries
+
+    def restore(self, snapshot: EntryId) -> None:
+        """Begin anew behind a snapshot, which is durable and applied as soon as the driver hears of it."""
+        assert snapshot.index > self.commit_index, f"snapshot {snapshot}, committed up to {self.commit_index}"
+        self._boundary = snapshot
+        self._cache = []
+        self._cache_first = snapshot.index + 1
+        self._cache_bytes = 0
+        self._writes.clear()
+        self.last_index = self.accepted_index = self.persisted_index = snapshot.index
+        self.last_term = snapshot.term
+        self.commit_index = self.applying_index = self.last_applied = snapshot.index
 
     def take_unaccepted(self) -> list[Entry]:
         """Return the entries to be written next; they count as accepted from now on."""

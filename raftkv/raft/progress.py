@@ -17,7 +17,7 @@ class ProgressState(IntEnum):
     PROBE = 1
     #: It follows: AppendEntries are pipelined within the window.
     REPLICATE = 2
-    #: It lacks entries that this log no longer holds: heartbeats alone, until snapshots exist.
+    #: It lacks entries that this log no longer holds: heartbeats alone, until it has a snapshot.
     SNAPSHOT = 3
 
 
@@ -83,6 +83,10 @@ class Progress:
     acked_round: int = 0
     #: The commit index that it knows if nothing was lost.
     sent_commit: int = 0
+    #: It is no member any more from this entry on, and is told so; 0: it is one.
+    leaves_at_index: int = 0
+    #: Forgotten from then on, whether it knows or not.
+    leaves_by_ns: int = 0
 
     @property
     def has_room(self) -> bool:
@@ -112,10 +116,17 @@ class Progress:
         self.inflights.clear()
 
     def become_snapshot(self) -> None:
-        """Give up on AppendEntries: the log no longer holds what it needs."""
+        """Give up on AppendEntries until it has a snapshot: the log no longer holds what it needs."""
         self.state = SNAPSHOT
         self.is_probing = False
         self.inflights.clear()
+
+    def has_left(self, now_ns: int) -> bool:
+        """Whether it is no member and knows it, or was told for long enough."""
+        if self.leaves_at_index == 0:
+            return False
+        is_told = min(self.match_index, self.sent_commit) >= self.leaves_at_index
+        return is_told or now_ns >= self.leaves_by_ns
 
     def sent(self, last_index: int, size_bytes: int, now_ns: int) -> None:
         """Note an AppendEntries that ends with `last_index`."""

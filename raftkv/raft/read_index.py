@@ -16,7 +16,7 @@ Knows nothing of how rounds travel; `replication` puts them into messages.
 from __future__ import annotations
 
 from raftkv.raft.progress import Progress
-from raftkv.raft.quorum import quorum_value
+from raftkv.raft.quorum import joint_value
 from raftkv.raft.state import LeaderState, PendingRead, RaftState
 from raftkv.raft.types import (
     LEADER,
@@ -35,7 +35,7 @@ def begin_round(state: RaftState) -> None:
     leader.round += 1
     leader.is_round_carried = False
     leader.round_starts.append((leader.round, state.now_ns))
-    if not state.peers:
+    if state.is_sole_voter:
         _settle_rounds(state, leader)
 
 
@@ -59,7 +59,7 @@ def is_lease_valid(state: RaftState, now_ns: int) -> bool:
     leader = state.leader
     if leader is None or leader.has_sent_timeout_now or state.log.last_applied < leader.term_start_index:
         return False
-    return not state.peers or now_ns < leader.lease_end_ns
+    return state.is_sole_voter or now_ns < leader.lease_end_ns
 
 
 def read_index(state: RaftState, context: int) -> None:
@@ -75,7 +75,11 @@ def read_index(state: RaftState, context: int) -> None:
 def on_read_index_request(state: RaftState, msg: ReadIndexRequest) -> None:
     """Leader: answer a follower, at once under a lease, else after a round."""
     leader = state.leading()
-    leader.progresses[msg.sender].heard_ns = state.now_ns
+    progress = leader.progresses.get(msg.sender)
+    if progress is None:
+        _answer(state, msg.sender, msg.context, 0)
+        return
+    progress.heard_ns = state.now_ns
     if is_lease_valid(state, state.now_ns):
         _answer(state, msg.sender, msg.context, state.log.commit_index)
     else:
@@ -133,15 +137,15 @@ def _add_read(state: RaftState, asker: int, context: int) -> None:
     # applied reads late enough.
     index = max(state.log.commit_index, leader.term_start_index)
     leader.reads.append(PendingRead(asker, context, index, leader.round))
-    if not state.peers:
+    if state.is_sole_voter:
         _release_reads(state, leader)
 
 
 def _settle_rounds(state: RaftState, leader: LeaderState) -> None:
     """Extend the lease and release reads as far as a majority has acknowledged."""
-    acked = [progress.acked_round for progress in leader.progresses.values()]
-    acked.append(leader.round)
-    quorum_round = quorum_value(acked)
+    acked = {node_id: progress.acked_round for node_id, progress in leader.progresses.items()}
+    acked[state.node_id] = leader.round
+    quorum_round = joint_value(acked, state.halves)
     if quorum_round <= leader.quorum_round:
         return
     leader.quorum_round = quorum_round
@@ -165,7 +169,7 @@ def _answer(state: RaftState, asker: int, context: int, index: int) -> None:
         state.outbox.read_states.append(ReadState(context, index))
         return
     leader_commit = 0
-    if state.leader is not None and index > 0:
+    if state.leader is not None and index > 0 and asker in state.leader.progresses:
         leader_commit = min(state.leader.progresses[asker].match_index, state.log.commit_index)
     reply = ReadIndexReply(state.current_term, state.node_id, asker, context, index, leader_commit)
     state.outbox.messages.append(reply)

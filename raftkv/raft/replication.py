@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from raftkv.raft import read_index
+from raftkv.raft import read_index, reconfiguration
 from raftkv.raft.election import hear_leader
 from raftkv.raft.progress import PROBE, REPLICATE, Progress
-from raftkv.raft.quorum import quorum_value
+from raftkv.raft.quorum import joint_value
+from raftkv.raft.snapshot import maybe_leave_snapshot, want_snapshot
 from raftkv.raft.state import LeaderState, RaftState
 from raftkv.raft.transfer import maybe_send_timeout_now
 from raftkv.raft.types import (
@@ -22,7 +23,6 @@ from raftkv.raft.types import (
     AppendEntries,
     AppendEntriesReply,
     Compacted,
-    Entry,
     EntryId,
     Heartbeat,
     HeartbeatReply,
@@ -46,11 +46,7 @@ def propose(state: RaftState, payload: bytes) -> EntryId:
     uncommitted_bytes = leader.uncommitted_bytes + len(payload)
     if uncommitted_bytes > state.config.uncommitted_bytes_max and leader.uncommitted_bytes > 0:
         raise ProposalDropped(f"{leader.uncommitted_bytes} bytes are uncommitted")
-    log = state.log
-    entry = Entry(state.current_term, log.last_index + 1, COMMAND, payload)
-    log.append(entry)
-    leader.uncommitted_bytes = uncommitted_bytes
-    leader.has_appends = True
+    entry = state.append_own(COMMAND, payload)
     return EntryId(entry.term, entry.index)
 
 
@@ -62,9 +58,9 @@ def maybe_commit(state: RaftState) -> bool:
     """
     leader = state.leading()
     log = state.log
-    durable = [progress.match_index for progress in leader.progresses.values()]
-    durable.append(log.persisted_index)
-    index = quorum_value(durable)
+    durable = {node_id: progress.match_index for node_id, progress in leader.progresses.items()}
+    durable[state.node_id] = log.persisted_index
+    index = joint_value(durable, state.halves)
     if index <= log.commit_index or index < leader.term_start_index:
         return False
     first = max(log.commit_index + 1, leader.term_start_index)
@@ -73,6 +69,7 @@ def maybe_commit(state: RaftState) -> bool:
         leader.uncommitted_bytes -= sum([len(entry.payload) for entry in entries])
         first = entries[-1].index + 1
     log.commit_to(index)
+    reconfiguration.on_committed(state)
     return True
 
 
@@ -110,21 +107,24 @@ def announce_commit(state: RaftState, to: Iterable[int]) -> None:
     leader = state.leading()
     commit_index = state.log.commit_index
     for node_id in to:
-        progress = leader.progresses[node_id]
-        if progress.sent_commit < min(progress.match_index, commit_index):
+        progress = leader.progresses.get(node_id)
+        if progress is not None and progress.sent_commit < min(progress.match_index, commit_index):
             _send_heartbeat(state, leader, progress)
 
 
 def on_append_entries_reply(state: RaftState, msg: AppendEntriesReply) -> None:
     """Leader: advance a follower's match, or back up to where the logs may match (Raft §5.3)."""
     leader = state.leading()
-    progress = leader.progresses[msg.sender]
+    progress = leader.progresses.get(msg.sender)
+    if progress is None:
+        return  # it left the group, and this is late
     progress.heard_ns = state.now_ns
     read_index.on_round_ack(state, progress, msg.round)
     if msg.match_index > state.log.last_index:
         raise ProtocolError(f"node {msg.sender} answers for entry {msg.match_index}, which was never sent")
     if msg.is_success:
         if progress.maybe_match(msg.match_index, state.now_ns):
+            maybe_leave_snapshot(state, progress)
             maybe_commit(state)
             maybe_send_timeout_now(state)
     elif _is_fresh_rejection(progress, msg.match_index):
@@ -136,7 +136,9 @@ def on_append_entries_reply(state: RaftState, msg: AppendEntriesReply) -> None:
 def on_heartbeat_reply(state: RaftState, msg: HeartbeatReply) -> None:
     """Leader: a follower lives; what it left unanswered for too long was lost, so send it again."""
     leader = state.leading()
-    progress = leader.progresses[msg.sender]
+    progress = leader.progresses.get(msg.sender)
+    if progress is None:
+        return  # it left the group, and this is late
     progress.heard_ns = state.now_ns
     read_index.on_round_ack(state, progress, msg.round)
     patience_ns = state.election_timeout_ns // 2
@@ -156,7 +158,7 @@ def _send_append(state: RaftState, leader: LeaderState, progress: Progress) -> N
         prev_log_term = log.term_at(prev_log_index)
         entries = log.entries(progress.next_index, log.last_index + 1, state.config.append_bytes_max)
     except Compacted:
-        progress.become_snapshot()
+        want_snapshot(state, progress)
         return
     last_index = entries[-1].index
     leader.is_round_carried = True
@@ -220,10 +222,19 @@ def on_append_entries(state: RaftState, msg: AppendEntries) -> None:
     _check_entries(msg)
     hear_leader(state, msg.sender)
     log = state.log
-    if not log.has_entry(index=msg.prev_log_index, term=msg.prev_log_term):
+    entries = msg.entries
+    if msg.prev_log_index < log.boundary_index:
+        # What this log no longer holds was committed, so the leader of any later term has it too: the logs
+        # match there, and as far as anything is committed.
+        entries = [entry for entry in entries if entry.index > log.commit_index]
+    elif not log.has_entry(index=msg.prev_log_index, term=msg.prev_log_term):
         _reject(state, msg)
         return
-    log.append_from_leader(msg.entries)
+    brought = reconfiguration.memberships_in(entries)
+    appended = log.append_from_leader(entries)
+    if appended:
+        first_index = appended[0].index
+        reconfiguration.on_appended(state, first_index, [at for at in brought if at.index >= first_index])
     # Entries behind the last new one may be another leader's: they commit nothing (Figure 2, 5).
     match_index = msg.prev_log_index + len(msg.entries)
     log.commit_to(min(msg.leader_commit, match_index))

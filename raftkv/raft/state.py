@@ -2,7 +2,7 @@
 
 Holds no rules. Each field names the module that writes it: `election` owns term, vote, role and
 timers, `replication` the progress of followers, `read_index` rounds, lease and reads, `transfer`
-the transfer; `core` empties the outbox.
+the transfer, `reconfiguration` the memberships and who has a progress; `core` empties the outbox.
 """
 
 from __future__ import annotations
@@ -14,7 +14,19 @@ from random import Random
 from raftkv.raft.log import RaftLog
 from raftkv.raft.membership import Membership
 from raftkv.raft.progress import Inflights, Progress
-from raftkv.raft.types import FOLLOWER, NOBODY, Forward, HardState, Message, RaftConfig, ReadState, Role
+from raftkv.raft.types import (
+    FOLLOWER,
+    NOBODY,
+    Entry,
+    EntryId,
+    EntryKind,
+    Forward,
+    HardState,
+    Message,
+    RaftConfig,
+    ReadState,
+    Role,
+)
 
 NS_PER_MS = 1_000_000
 
@@ -27,6 +39,9 @@ class Outbox:
     messages_after_persist: list[Message] = field(default_factory=list)
     read_states: list[ReadState] = field(default_factory=list)
     forwards: list[Forward] = field(default_factory=list)
+    snapshots_wanted: list[int] = field(default_factory=list)
+    #: What takes the place of state and log.
+    snapshot: EntryId | None = None
     #: Term or vote changed since the last Ready.
     has_hard_state: bool = False
 
@@ -40,6 +55,15 @@ class PendingRead:
     context: int
     read_index: int
     round: int
+
+
+@dataclass(slots=True)
+class MembershipAt:
+    """A membership and the entry that brought it."""
+
+    #: 0: the founding one, or the one that the state machine had at the start.
+    index: int
+    membership: Membership
 
 
 @dataclass(slots=True)
@@ -59,7 +83,7 @@ class LeaderState:
     since_ns: int
     #: Index of the term's empty entry; everything from there on is of the leader's own term.
     term_start_index: int
-    #: The other voters.
+    #: The other members, and for a while those who ceased to be one.
     progresses: dict[int, Progress]
     heartbeat_due_ns: int
     #: Payload bytes of this term's uncommitted entries.
@@ -90,9 +114,9 @@ class RaftState:
     """One node; made by `start`."""
 
     config: RaftConfig
-    membership: Membership
-    #: The other voters.
-    peers: tuple[int, ...]
+    #: The newest one that is known to be committed, and all later ones of the log, rising. The last one is in
+    #: force: a membership counts from the moment that it is appended (Raft §6). `reconfiguration` writes it.
+    memberships: list[MembershipAt]
     log: RaftLog
     random: Random
     #: The newest time that the driver has told.
@@ -123,6 +147,24 @@ class RaftState:
     #: A follower's reads at its leader: context on the wire -> the driver's context.
     follower_reads: dict[int, int] = field(default_factory=dict)
     outbox: Outbox = field(default_factory=Outbox)
+    #: Follow from the membership in force: itself, the majorities that must agree, the other voters.
+    membership: Membership = field(init=False)
+    halves: tuple[tuple[int, ...], ...] = field(init=False)
+    voting_peers: tuple[int, ...] = field(init=False)
+    is_sole_voter: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.adopt_newest_membership()
+
+    def adopt_newest_membership(self) -> None:
+        """Let the last of `memberships` be in force."""
+        membership = self.memberships[-1].membership
+        self.membership = membership
+        self.halves = (
+            (membership.voters, membership.outgoing) if membership.outgoing else (membership.voters,)
+        )
+        self.voting_peers = tuple(sorted(membership.voter_ids - {self.node_id}))
+        self.is_sole_voter = membership.is_sole_voter(self.node_id)
 
     @property
     def node_id(self) -> int:
@@ -134,24 +176,38 @@ class RaftState:
         assert self.leader is not None, f"node {self.node_id} doesn't lead in term {self.current_term}"
         return self.leader
 
+    def append_own(self, kind: EntryKind, payload: bytes) -> Entry:
+        """Append the next entry of this leader's term."""
+        leader = self.leading()
+        entry = Entry(self.current_term, self.log.last_index + 1, kind, payload)
+        self.log.append(entry)
+        leader.uncommitted_bytes += len(payload)
+        leader.has_appends = True
+        return entry
+
     def advance_clock(self, now_ns: int) -> None:
         """Take a newer reading of the clock; an older one says nothing new."""
         if now_ns > self.now_ns:
             self.now_ns = now_ns
 
 
-def start(config: RaftConfig, hard_state: HardState, log: RaftLog, random: Random, now_ns: int) -> RaftState:
-    """Make the state of a node that starts as a follower from what is durable. Raises ValueError."""
+def start(
+    config: RaftConfig,
+    hard_state: HardState,
+    log: RaftLog,
+    random: Random,
+    now_ns: int,
+    memberships: list[MembershipAt],
+) -> RaftState:
+    """Make the state of a node that starts as a follower from what is durable."""
     assert hard_state.current_term >= log.last_term, (
         f"the log ends in term {log.last_term}, the hard state in {hard_state.current_term}"
     )
-    membership = Membership(config.voters)
     timeout_ns = config.election_timeout_ms * NS_PER_MS
     is_pristine = hard_state.current_term == 0 and log.last_index == 0
     return RaftState(
         config=config,
-        membership=membership,
-        peers=membership.peers_of(config.node_id),
+        memberships=memberships,
         log=log,
         random=random,
         now_ns=now_ns,
@@ -166,18 +222,19 @@ def start(config: RaftConfig, hard_state: HardState, log: RaftLog, random: Rando
     )
 
 
+def new_progress(state: RaftState, node_id: int) -> Progress:
+    """Return what a leader knows of a member that it has heard nothing of."""
+    config = state.config
+    inflights = Inflights(count_max=config.inflight_messages_max, bytes_max=config.inflight_bytes_max)
+    return Progress(node_id=node_id, next_index=state.log.last_index + 1, inflights=inflights)
+
+
 def new_leader_state(state: RaftState) -> LeaderState:
     """Return what a leader knows at the start of its term, before its empty entry is appended."""
-    config = state.config
-    next_index = state.log.last_index + 1
-
-    def new_progress(peer: int) -> Progress:
-        inflights = Inflights(count_max=config.inflight_messages_max, bytes_max=config.inflight_bytes_max)
-        return Progress(node_id=peer, next_index=next_index, inflights=inflights)
-
+    others = sorted(state.membership.member_ids - {state.node_id})
     return LeaderState(
         since_ns=state.now_ns,
-        term_start_index=next_index,
-        progresses={peer: new_progress(peer) for peer in state.peers},
+        term_start_index=state.log.last_index + 1,
+        progresses={node_id: new_progress(state, node_id) for node_id in others},
         heartbeat_due_ns=state.now_ns + state.heartbeat_interval_ns,
     )

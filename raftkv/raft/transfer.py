@@ -17,8 +17,8 @@ def transfer_leadership(state: RaftState, to: int) -> None:
     """Begin a transfer, in place of an earlier one. Raises NotLeader, ValueError."""
     if state.role is not LEADER:
         raise NotLeader(state.leader_id)
-    if to not in state.peers:
-        raise ValueError(f"leadership goes to another voter {state.peers}, not to node {to}")
+    if to == state.node_id or to not in state.membership.voters:
+        raise ValueError(f"leadership goes to another voter of {state.membership.voters}, not to node {to}")
     leader = state.leading()
     leader.transfer = Transfer(to, deadline_ns=state.now_ns + state.election_timeout_ns)
     maybe_send_timeout_now(state)
@@ -35,7 +35,7 @@ def request_leadership(state: RaftState) -> None:
 
 def on_transfer_request(state: RaftState, msg: TransferRequest) -> None:
     """Leader: hand over to the follower that asks, unless another transfer is under way."""
-    if state.leading().transfer is None:
+    if state.leading().transfer is None and msg.sender in state.membership.voters:
         transfer_leadership(state, msg.sender)
 
 

@@ -37,7 +37,7 @@ class EntryKind(IntEnum):
     EMPTY = 0
     #: A payload of the state machine's.
     COMMAND = 1
-    #: A membership (Raft §6); nothing writes one yet.
+    #: A `Membership`, whole (Raft §6); in force from the moment that it is appended.
     MEMBERSHIP = 2
 
 
@@ -247,8 +247,11 @@ class ReadState:
 
 @dataclass(slots=True)
 class Ready:
-    """Everything that the core wants done, in one value; see `RaftCore.ready` for the order."""
+    """Everything that the core wants done, in one value; see `core` for the order."""
 
+    #: First of all: replace state and log by the snapshot that ends with this entry, which the driver gave
+    #: to `restore`. What was committed earlier and isn't applied yet is part of it: forget that.
+    snapshot: EntryId | None = None
     #: Make durable before or together with `entries`; None: as before.
     hard_state: HardState | None = None
     #: Append to the log after cutting it from `entries[0].index` on; make durable, then `persisted`.
@@ -262,6 +265,9 @@ class Ready:
     read_states: list[ReadState] = field(default_factory=list)
     #: Of this term, in the order in which they came; only a leader gets some.
     forwards: list[Forward] = field(default_factory=list)
+    #: Nodes that lack entries which this log no longer holds: bring each a snapshot, then, or if that
+    #: fails, call `snapshot_ended`. Only a leader asks, once for each.
+    snapshots_wanted: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +276,7 @@ class RaftConfig:
 
     #: From 1.
     node_id: int
-    #: Every voting member, this one included.
+    #: Who founded the group: its voters until a MEMBERSHIP entry says otherwise. Empty at a node that joins.
     voters: tuple[int, ...]
     #: A follower campaigns after one to two of these without a leader.
     election_timeout_ms: int = 500
@@ -290,6 +296,8 @@ class RaftConfig:
     committed_bytes_max: int = 4 << 20
     #: Unanswered `read_index` calls; further ones are refused.
     pending_reads_max: int = 4096
+    #: A staged learner becomes a voter once it lacks no more entries than this of what is committed.
+    promotion_lag_entries_max: int = 64
 
 
 @dataclass(slots=True)
@@ -303,6 +311,8 @@ class PeerStatus:
     state: str
     #: Milliseconds since it was last heard, None: not in this term.
     heard_ms_ago: int | None
+    #: Counted in (one of) the majorities.
+    is_voter: bool
 
 
 @dataclass(slots=True)

@@ -135,6 +135,8 @@ class Node:
 
     def persist(self, ready: Ready) -> None:
         """Report a Ready's write as durable."""
+        if ready.hard_state is not None:
+            self.core.hard_state_persisted(ready.hard_state)
         if ready.entries:
             self.core.persisted(EntryId(ready.entries[-1].term, ready.entries[-1].index))
 

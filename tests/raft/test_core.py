@@ -15,7 +15,6 @@ from raftkv.raft import (
     EntryId,
     HardState,
     Heartbeat,
-    MembershipChangeUnsupported,
     Message,
     ProtocolError,
     RaftConfig,
@@ -35,7 +34,7 @@ def test_every_message_has_a_handler_in_every_role() -> None:
         assert set(by_role) == set(Role), message_type.__name__
 
 
-@pytest.mark.parametrize(("sender", "to"), [(9, 1), (1, 1), (2, 3), (0, 1)])
+@pytest.mark.parametrize(("sender", "to"), [(1, 1), (2, 3), (0, 1)])
 def test_a_message_from_or_to_somebody_else_is_refused(sender: int, to: int) -> None:
     """Raft §6: only members' messages count; a wrong one changes nothing."""
     node = Node([1])
@@ -63,10 +62,10 @@ def test_a_node_starts_as_a_follower_of_nobody_with_what_was_durable() -> None:
     assert not node.core.has_ready()
 
 
-@pytest.mark.parametrize("voters", [(2, 3), (), (1, 1, 2), (2, 1), (0, 1)])
-def test_a_group_is_made_of_distinct_voters_with_this_node(voters: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("voters", [(1, 1, 2), (2, 1), (0, 1)])
+def test_a_group_is_founded_by_distinct_voters(voters: tuple[int, ...]) -> None:
     """RaftConfig.voters."""
-    with pytest.raises(ValueError, match="voter"):
+    with pytest.raises(ValueError, match="distinct rising ids"):
         Node(voters=voters)
 
 
@@ -143,9 +142,3 @@ def test_a_payload_is_never_copied_on_its_way() -> None:
     assert committed == [Entry(1, 2, COMMAND, payload)]
     assert ready.entries[0].payload is payload
     assert committed[0].payload is payload
-
-
-def test_membership_changes_are_refused() -> None:
-    """Raft §6 has its place; nothing is half-done."""
-    with pytest.raises(MembershipChangeUnsupported):
-        leader().core.change_membership()

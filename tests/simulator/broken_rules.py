@@ -6,12 +6,12 @@ said in `test_broken_rules`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pytest
 
-from raftkv.raft import election, read_index, replication
+from raftkv.raft import election, read_index, reconfiguration, replication
 from raftkv.raft import quorum as raft_quorum
 from raftkv.raft.core import RaftCore
 from raftkv.raft.log import RaftLog
@@ -74,10 +74,10 @@ def vote_goes_to_a_shorter_log(monkeypatch: pytest.MonkeyPatch) -> type[Process]
 def half_of_the_votes_win(monkeypatch: pytest.MonkeyPatch) -> type[Process]:
     """Raft §5.2: a majority elects. Here one vote less does."""
 
-    def vote_result(votes: Sequence[bool], voter_count: int) -> raft_quorum.VoteResult:
+    def vote_result(votes: Collection[bool], voter_count: int) -> raft_quorum.VoteResult:
         return raft_quorum.WON if sum(votes) >= voter_count // 2 else raft_quorum.PENDING
 
-    monkeypatch.setattr(election, "vote_result", vote_result)
+    monkeypatch.setattr(raft_quorum, "vote_result", vote_result)
     return Process
 
 
@@ -103,10 +103,12 @@ def older_terms_commit_by_counting(monkeypatch: pytest.MonkeyPatch) -> type[Proc
 
     def maybe_commit(state: RaftState) -> bool:
         leader = state.leading()
-        matches = [progress.match_index for progress in leader.progresses.values()]
-        index = raft_quorum.quorum_value([*matches, state.log.persisted_index])
+        matches = {node_id: progress.match_index for node_id, progress in leader.progresses.items()}
+        matches[state.node_id] = state.log.persisted_index
+        index = raft_quorum.joint_value(matches, state.halves)
         is_news = index > state.log.commit_index
         state.log.commit_to(index)
+        reconfiguration.on_committed(state)
         return is_news
 
     monkeypatch.setattr(replication, "maybe_commit", maybe_commit)
@@ -141,11 +143,13 @@ def leader_counts_itself_before_the_sync(monkeypatch: pytest.MonkeyPatch) -> typ
 
     def maybe_commit(state: RaftState) -> bool:
         leader = state.leading()
-        matches = [progress.match_index for progress in leader.progresses.values()]
-        index = raft_quorum.quorum_value([*matches, state.log.last_index])
+        matches = {node_id: progress.match_index for node_id, progress in leader.progresses.items()}
+        matches[state.node_id] = state.log.last_index
+        index = raft_quorum.joint_value(matches, state.halves)
         if index <= state.log.commit_index or index < leader.term_start_index:
             return False
         state.log.commit_to(index)
+        reconfiguration.on_committed(state)
         return True
 
     monkeypatch.setattr(replication, "maybe_commit", maybe_commit)
@@ -154,7 +158,7 @@ def leader_counts_itself_before_the_sync(monkeypatch: pytest.MonkeyPatch) -> typ
 
 def minority_commits(monkeypatch: pytest.MonkeyPatch) -> type[Process]:
     """Raft §5.3: an entry is committed once a majority has it. Here any node will do."""
-    monkeypatch.setattr(replication, "quorum_value", max)
+    monkeypatch.setattr(replication, "joint_value", lambda values, _: max(values.values()))
     return Process
 
 

@@ -6,7 +6,7 @@ Know nothing of Raft but that some node is the leader. No client retries a write
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tests.simulator.clock import MILLISECOND, Timeline
 from tests.simulator.operations import INDEX_READ, LEASE_READ, WRITE, Operation, Outcome
@@ -23,7 +23,7 @@ class Client:
     def __init__(
         self,
         client_id: int,
-        node_ids: tuple[int, ...],
+        node_ids: Callable[[], Sequence[int]],
         timeline: Timeline,
         rng: random.Random,
         profile: Profile,
@@ -35,7 +35,7 @@ class Client:
         self._rng = rng
         self._profile = profile
         self._submit = submit
-        self._leader_id = rng.choice(node_ids)
+        self._leader_id = rng.choice(node_ids())
         self._operation_count = 0
         self._operation: Operation | None = None
         self._is_stopped = False
@@ -65,11 +65,11 @@ class Client:
     def _draw_target(self, is_anyone_able: bool) -> int:
         if not is_anyone_able and self._rng.random() < self._profile.faithfulness:
             return self._leader_id
-        return self._rng.choice(self._node_ids)
+        return self._rng.choice(self._node_ids())
 
     def _give_up(self, operation: Operation) -> None:
         if operation is self._operation:
-            self._leader_id = self._rng.choice(self._node_ids)
+            self._leader_id = self._rng.choice(self._node_ids())
             self._operation = None
             self.think()
 
@@ -79,7 +79,7 @@ class Client:
             return
         self._operation = None
         if operation.outcome is Outcome.REFUSED:
-            self._leader_id = operation.leader_id or self._rng.choice(self._node_ids)
+            self._leader_id = operation.leader_id or self._rng.choice(self._node_ids())
             self._timeline.after(_REFUSED_NS, self.think)
         else:
             self.think()

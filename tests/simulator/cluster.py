@@ -21,8 +21,8 @@ from raftkv.raft.types import (
 )
 from tests.simulator.clients import Client
 from tests.simulator.clock import MILLISECOND, Timeline
-from tests.simulator.disk import LogWrite
-from tests.simulator.network import Network
+from tests.simulator.disk import LogWrite, StateAt
+from tests.simulator.network import Network, Parcel
 from tests.simulator.node import Node
 from tests.simulator.operations import Operation
 from tests.simulator.process import Process
@@ -41,6 +41,8 @@ class Tally:
     crashes: int = 0
     #: Terms that had a leader.
     leaderships: int = 0
+    #: Installed.
+    snapshots: int = 0
 
 
 class Cluster:
@@ -61,13 +63,16 @@ class Cluster:
         self.trace_lines: deque[str] = deque(maxlen=trace_lines_max)
         self.tally = Tally()
         self.network = Network(self.timeline, rng, profile, self._deliver)
-        self.ledger = Ledger()
+        self._rng = rng
+        self._process_class = process_class
         self._properties: list[Property] = []
-        node_ids = tuple(range(1, node_count + 1))
-        self.nodes = [self._make_node(node_id, node_ids, rng, process_class) for node_id in node_ids]
+        founders = tuple(range(1, node_count + 1))
+        self.ledger = Ledger(founders)
+        #: Every node that there ever was; node i is at i - 1.
+        self.nodes = [self._make_node(node_id, founders) for node_id in founders]
         self._properties = [each(self.nodes, self.ledger) for each in property_classes]
         self._clients = [
-            Client(client_id, node_ids, self.timeline, rng, profile, self.submit)
+            Client(client_id, self.voter_ids, self.timeline, rng, profile, self.submit)
             for client_id in range(1, profile.client_count + 1)
         ]
         #: Terms that had a leader; only asked for membership.
@@ -75,13 +80,11 @@ class Cluster:
         for node in self.nodes:
             node.start()
 
-    def _make_node(
-        self, node_id: int, node_ids: tuple[int, ...], rng: random.Random, process_class: type[Process]
-    ) -> Node:
+    def _make_node(self, node_id: int, founders: tuple[int, ...]) -> Node:
         profile = self.profile
         config = RaftConfig(
             node_id,
-            node_ids,
+            founders,
             election_timeout_ms=profile.election_timeout_ms,
             heartbeat_interval_ms=profile.election_timeout_ms // 5,
             clock_drift_percent=profile.clock_drift_percent,
@@ -90,12 +93,20 @@ class Cluster:
         return Node(
             config,
             self.timeline,
-            rng,
+            self._rng,
             profile,
             self,
-            process_class=process_class,
+            process_class=self._process_class,
             send=self.network.send,
+            send_parcel=self.network.send_parcel,
         )
+
+    def join(self) -> Node:
+        """Start one more node, which is no member of anything and knows nobody."""
+        node = self._make_node(len(self.nodes) + 1, ())
+        self.nodes.append(node)
+        node.start()
+        return node
 
     # -- going on ----------------------------------------------------------------------------------
 
@@ -143,7 +154,7 @@ class Cluster:
         node.receive(operation)
         return True
 
-    def _deliver(self, message: Message) -> None:
+    def _deliver(self, message: Message | Parcel) -> None:
         self.trace(f"n{message.to} gets {describe(message)}")
         self.node(message.to).receive(message)
 
@@ -151,6 +162,14 @@ class Cluster:
 
     def node(self, node_id: int) -> Node:
         return self.nodes[node_id - 1]
+
+    def participants(self) -> list[Node]:
+        """Every node that wasn't ended for good."""
+        return [node for node in self.nodes if not node.is_retired]
+
+    def voter_ids(self) -> list[int]:
+        """Whom a client would ask: the voters that the newest committed membership names."""
+        return sorted(self.ledger.membership.voter_ids)
 
     def leader(self) -> Node | None:
         """The living leader of the greatest term."""
@@ -190,9 +209,15 @@ class Cluster:
             self.trace(f"n{node_id} has synced {describe_entries(write.entries)}")
 
     def on_applied(self, node_id: int, entry: Entry) -> None:
-        self.trace(f"n{node_id} applies {entry.term}/{entry.index} {entry.payload.decode()}")
+        self.trace(f"n{node_id} applies {describe_entries([entry])}")
         for each in self._properties:
             each.on_applied(node_id, entry)
+
+    def on_restored(self, node_id: int, snapshot: StateAt) -> None:
+        self.tally.snapshots += 1
+        self.trace(f"n{node_id} installs {snapshot.entry_id}")
+        for each in self._properties:
+            each.on_restored(node_id, snapshot)
 
     def on_finished(self, node_id: int, operation: Operation) -> None:
         kind, outcome = operation.kind, operation.outcome
@@ -220,7 +245,7 @@ def describe_entries(entries: Sequence[Entry]) -> str:
     return f"{first.term}/{first.index}..{last.term}/{last.index}"
 
 
-def describe(message: Message) -> str:
+def describe(message: Message | Parcel) -> str:
     """Name a message in one line, without payloads."""
     if isinstance(message, AppendEntries):
         entries = describe_entries(message.entries) if message.entries else "nothing"

@@ -13,6 +13,7 @@ from raftkv.raft.core import RaftCore
 from raftkv.raft.types import Message, RaftConfig
 from tests.simulator.clock import MILLISECOND, SECOND, DriftingClock, Timeline
 from tests.simulator.disk import LogWrite, SyncWriter, VirtualLog, VirtualState
+from tests.simulator.network import Parcel
 from tests.simulator.process import Input, Observer, Process, StopPoint, Synced
 from tests.simulator.profile import Profile
 
@@ -43,6 +44,7 @@ class Node:
         *,
         process_class: type[Process],
         send: Callable[[Message], None],
+        send_parcel: Callable[[Parcel], None],
     ) -> None:
         self.node_id = config.node_id
         self._config = config
@@ -52,6 +54,9 @@ class Node:
         self._observer = observer
         self._process_class = process_class
         self._send = send
+        self._send_parcel = send_parcel
+        #: It ceased to be a member, and its process was ended for good.
+        self.is_retired = False
         self.log = VirtualLog(lambda write: observer.on_log_durable(self.node_id, write))
         self.state = VirtualState()
         self.clock = DriftingClock(
@@ -98,6 +103,7 @@ class Node:
             rng=self._rng,
             read_clock=self.clock.now_ns,
             send=self._send,
+            send_parcel=self._send_parcel,
         )
         self._observer.on_event(self.node_id, f"starts life {self.life} at {self.state.applied}")
         self._schedule_tick(self.life)
@@ -116,6 +122,12 @@ class Node:
             self.node_id, f"crashes; log kept to {self.log.last_index}, state to {self.state.applied}"
         )
         self._observer.on_stepped(self)
+
+    def retire(self) -> None:
+        """End the process for good."""
+        if self.process is not None:
+            self.crash()
+        self.is_retired = True
 
     def pause(self, pause_ns: int) -> None:
         """Stop the process (SIGSTOP) for a while, wherever it is."""

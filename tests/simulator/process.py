@@ -5,7 +5,8 @@ at each point where the operating system may stop the process or the power may g
 nothing can come in between.
 
     read what arrived -> sample the clock -> step the core -> for each Ready:
-        write (unsynced) -> send `messages` -> request a sync, hold `messages_after_persist` -> apply
+        install its snapshot (synced at each step) -> write (unsynced) -> send `messages`
+        -> request a sync, hold `messages_after_persist` -> apply
     -> answer reads
 
 Knows no fault and no property; what happens is told to an `Observer`.
@@ -21,11 +22,13 @@ from enum import Enum
 from typing import Protocol
 
 from raftkv.raft.core import RaftCore
+from raftkv.raft.membership import ChangeRefused, MembershipChange, decode_membership
 from raftkv.raft.types import (
     COMMAND,
     LEADER,
     Entry,
     EntryId,
+    HardState,
     Message,
     NotLeader,
     ProposalDropped,
@@ -33,7 +36,16 @@ from raftkv.raft.types import (
     ReadState,
     Ready,
 )
-from tests.simulator.disk import LogWrite, SyncWriter, VirtualLog, VirtualState
+from tests.simulator.clock import MILLISECOND
+from tests.simulator.disk import (
+    LogWrite,
+    StateAt,
+    SyncWriter,
+    VirtualLog,
+    VirtualState,
+    settle_log_with_state,
+)
+from tests.simulator.network import Parcel, SnapshotArrived, SnapshotStream
 from tests.simulator.operations import INDEX_READ, WRITE, Operation, Outcome
 
 
@@ -46,6 +58,8 @@ class StopPoint(Enum):
     WRITTEN = "after writing the log"
     SENT = "after sending"
     READS_READY = "before answering reads"
+    TERM_SYNCED = "after syncing the term for a snapshot"
+    INSTALLED = "after installing a snapshot, before the log begins anew"
 
 
 STOP_POINTS = tuple(StopPoint)
@@ -65,7 +79,21 @@ class Transfer:
     to: int
 
 
-Input = Message | Operation | Synced | Transfer
+@dataclass(slots=True)
+class Change:
+    """An input: an operator asks for a change of the members."""
+
+    change: MembershipChange
+
+
+@dataclass(slots=True)
+class Compact:
+    """An input: drop from the log what is durable in the state, but for the last entries."""
+
+    kept_count: int
+
+
+Input = Message | Operation | Synced | Transfer | Change | Compact | SnapshotStream | SnapshotArrived
 
 
 @dataclass(slots=True)
@@ -74,6 +102,7 @@ class HeldReady:
 
     ticket: int
     messages: list[Message]
+    hard_state: HardState | None
     last_entry: EntryId | None
 
 
@@ -86,7 +115,11 @@ class Observer(Protocol):
 
     def on_applied(self, node_id: int, entry: Entry) -> None: ...
 
+    def on_restored(self, node_id: int, snapshot: StateAt) -> None: ...
+
     def on_finished(self, node_id: int, operation: Operation) -> None: ...
+
+    def on_event(self, node_id: int, text: str) -> None: ...
 
 
 class Process:
@@ -106,6 +139,7 @@ class Process:
         rng: random.Random,
         read_clock: Callable[[], int],
         send: Callable[[Message], None],
+        send_parcel: Callable[[Parcel], None],
     ) -> None:
         self.node_id = config.node_id
         self.log = log
@@ -115,6 +149,13 @@ class Process:
         self._rng = rng
         self.read_clock = read_clock
         self._send = send
+        self._send_parcel = send_parcel
+        #: Nodes that are being sent a snapshot: when that is given up.
+        self._streams: dict[int, int] = {}
+        #: What was received whole, until the core has decided about it.
+        self._received: StateAt | None = None
+        self._election_timeout_ns = config.election_timeout_ms * MILLISECOND
+        settle_log_with_state(log, state)
         self.inbox: list[Input] = []
         self.is_tick_due = False
         #: The state machine refuses writes for a while (a write stall of RocksDB).
@@ -136,6 +177,7 @@ class Process:
             applied=state.applied,
             random=random.Random(rng.getrandbits(64)),
             now_ns=read_clock(),
+            membership=decode_membership(state.newest.membership) if state.newest.membership else None,
         )
 
     # -- a turn ------------------------------------------------------------------------------------
@@ -169,6 +211,7 @@ class Process:
         if self.is_tick_due:
             self.is_tick_due = False
             self.core.tick(now_ns)
+            self._give_up_streams(now_ns)
 
     def _take(self, one: Input, now_ns: int) -> None:
         if isinstance(one, Operation):
@@ -177,6 +220,15 @@ class Process:
             self._on_synced(one.ticket)
         elif isinstance(one, Transfer):
             self._transfer(one.to, now_ns)
+        elif isinstance(one, Change):
+            self._change(one.change, now_ns)
+        elif isinstance(one, Compact):
+            self._compact(one.kept_count)
+        elif isinstance(one, SnapshotStream):
+            self._receive_snapshot(one)
+        elif isinstance(one, SnapshotArrived):
+            if self._streams.pop(one.sender, None) is not None:
+                self.core.snapshot_ended(one.sender, one.index)
         else:
             self.core.step(one, now_ns)
 
@@ -193,6 +245,10 @@ class Process:
 
     def carry_out(self, ready: Ready) -> Iterator[StopPoint]:
         """Do what the core wants done, in the one safe order."""
+        if ready.snapshot is not None:
+            yield from self.install(ready)
+        for node_id in ready.snapshots_wanted:
+            self._stream_snapshot(node_id)
         is_writing = ready.hard_state is not None or bool(ready.entries)
         if is_writing:
             self.log.append(LogWrite(ready.hard_state, ready.entries))
@@ -212,7 +268,8 @@ class Process:
             last = ready.entries[-1] if ready.entries else None
             last_entry = EntryId(last.term, last.index) if last is not None else None
             self._ticket += 1
-            self._held.append(HeldReady(self._ticket, ready.messages_after_persist, last_entry))
+            messages = ready.messages_after_persist
+            self._held.append(HeldReady(self._ticket, messages, ready.hard_state, last_entry))
             self.writer.request(self._ticket)
         else:
             self.send_all(ready.messages_after_persist)
@@ -226,6 +283,8 @@ class Process:
         while self._held and self._held[0].ticket <= ticket:
             held = self._held.popleft()
             self.send_all(held.messages)
+            if held.hard_state is not None:
+                self.core.hard_state_persisted(held.hard_state)
             if held.last_entry is not None:
                 self.core.persisted(held.last_entry)
 
@@ -236,7 +295,7 @@ class Process:
             return
         while self._unapplied:
             entry = self._unapplied.popleft()
-            self.state.apply(EntryId(entry.term, entry.index))
+            self.state.apply(entry)
             self._observer.on_applied(self.node_id, entry)
             self._settle_writes(entry)
         self.core.applied(self.state.applied.index)
@@ -255,6 +314,53 @@ class Process:
             for _, operation in writes:
                 self._finish(operation, Outcome.REFUSED, 0)
         self._pending_writes.clear()
+
+    # -- snapshots and members -----------------------------------------------------------------
+
+    def install(self, ready: Ready) -> Iterator[StopPoint]:
+        """Put the snapshot that was received in the place of state and log."""
+        snapshot = self._received
+        assert snapshot is not None, "a core restores what was received"
+        assert snapshot.entry_id == ready.snapshot, f"{ready.snapshot} restored, {snapshot} received"
+        if ready.hard_state is not None:
+            self.log.append(LogWrite(ready.hard_state, []))
+        self.log.sync()
+        yield StopPoint.TERM_SYNCED
+        self.state.install(snapshot)
+        self._observer.on_restored(self.node_id, snapshot)
+        self._unapplied.clear()
+        yield StopPoint.INSTALLED
+        self.log.begin_behind(snapshot.entry_id)
+
+    def _receive_snapshot(self, stream: SnapshotStream) -> None:
+        self._received = stream.snapshot
+        entry_id, membership = stream.snapshot.entry_id, stream.snapshot.membership
+        self.core.restore(entry_id, decode_membership(membership) if membership else None)
+        self._send_parcel(SnapshotArrived(self.node_id, stream.sender, entry_id.index))
+
+    def _stream_snapshot(self, to: int) -> None:
+        """Send a checkpoint of the state as it is."""
+        self._streams[to] = self.read_clock() + 2 * self._election_timeout_ns
+        self._send_parcel(SnapshotStream(self.node_id, to, self.state.newest))
+
+    def _give_up_streams(self, now_ns: int) -> None:
+        for node_id in [node_id for node_id, end_ns in self._streams.items() if now_ns >= end_ns]:
+            del self._streams[node_id]
+            self.core.snapshot_ended(node_id, 0)
+
+    def _compact(self, kept_count: int) -> None:
+        index = min(self.state.durable_index, self.log.last_index) - kept_count
+        if index >= self.log.first_index:
+            self.log.drop_to(index)
+            self._observer.on_event(self.node_id, f"drops its log up to {index}")
+
+    def _change(self, change: MembershipChange, now_ns: int) -> None:
+        try:
+            entry_id = self.core.change_membership(change, now_ns)
+        except (NotLeader, ProposalDropped, ChangeRefused) as refusal:
+            self._observer.on_event(self.node_id, f"refuses {change}: {refusal}")
+        else:
+            self._observer.on_event(self.node_id, f"begins {change} at {entry_id}")
 
     # -- clients -----------------------------------------------------------------------------------
 
@@ -320,5 +426,5 @@ class Process:
     def _transfer(self, to: int, now_ns: int) -> None:
         try:
             self.core.transfer_leadership(to, now_ns)
-        except NotLeader:
-            return
+        except (NotLeader, ValueError):
+            return  # a voter no more

@@ -26,6 +26,11 @@ FAULT_WEIGHTS: tuple[tuple[str, int], ...] = (
     ("flush_state", 5),
     ("transfer", 6),
     ("drift", 2),
+    ("compact", 8),
+    ("add_member", 5),
+    ("remove_member", 5),
+    ("promote", 2),
+    ("move", 1),
 )
 
 
@@ -40,6 +45,8 @@ class Profile:
     #: Share of messages that arrive very late, long after what was sent later.
     straggling: float = 0.0
     straggler_delay_ns_max: int = 2_000 * MILLISECOND
+    #: A snapshot takes up to so much longer than a message.
+    snapshot_ns_max: int = 20 * MILLISECOND
     fsync_ns_min: int = 300 * MICROSECOND
     fsync_ns_max: int = 800 * MICROSECOND
     tick_ns: int = 10 * MILLISECOND
@@ -80,6 +87,7 @@ class Profile:
             delay_ns_min=50 * MICROSECOND,
             delay_ns_max=slow_ms * MILLISECOND,
             straggling=rng.choice((0.0, 0.01, 0.05)),
+            snapshot_ns_max=election_timeout_ms * MILLISECOND * rng.choice((1, 3)) // 2,
             fsync_ns_min=100 * MICROSECOND,
             fsync_ns_max=fsync_ms * MILLISECOND,
             tick_ns=rng.choice((5, 10)) * MILLISECOND,
@@ -94,7 +102,14 @@ class Profile:
             fault_interval_ns_min=election_timeout_ms * MILLISECOND // 20,
             fault_interval_ns_max=election_timeout_ms * MILLISECOND * rng.choice((1, 2, 4)),
             fault_weights=weights,
-            core_limits=rng.choice(({}, {"append_bytes_max": 64, "inflight_messages_max": 3})),
+            core_limits=rng.choice(
+                (
+                    {},
+                    {"append_bytes_max": 64, "inflight_messages_max": 3},
+                    {"log_cache_bytes_max": 600, "promotion_lag_entries_max": 2},
+                    {"log_cache_bytes_max": 600, "append_bytes_max": 64, "inflight_messages_max": 3},
+                )
+            ),
         )
 
     def timeouts_ns(self, hundredths: int) -> int:

@@ -23,21 +23,37 @@ def require_recovery(cluster: Cluster) -> int:
     deadline_ns = begin_ns + recovery_ms_max * MILLISECOND
     _require_served(cluster, WRITE, 0, deadline_ns)
     _require_served(cluster, LEASE_READ, 0, deadline_ns)
-    for node in cluster.nodes:
-        _require_served(cluster, INDEX_READ, node.node_id, deadline_ns)
+    for node_id in sorted(cluster.ledger.membership.member_ids):
+        _require_served(cluster, INDEX_READ, node_id, deadline_ns)
     is_caught_up = cluster.run_until(
-        lambda: all(node.state.applied.index == cluster.ledger.last_index for node in cluster.nodes),
-        within_ms=(deadline_ns - cluster.timeline.now_ns) // MILLISECOND,
+        lambda: _is_at_rest(cluster), within_ms=(deadline_ns - cluster.timeline.now_ns) // MILLISECOND
     )
     if not is_caught_up:
-        applied = [node.state.applied.index for node in cluster.nodes]
-        raise Violation(None, f"{cluster.ledger.last_index} is committed, applied is {applied}")
+        membership = cluster.ledger.membership
+        applied = {
+            member: cluster.node(member).state.applied.index for member in sorted(membership.member_ids)
+        }
+        raise Violation(
+            None, f"{cluster.ledger.last_index} is committed, applied is {applied}, members are {membership}"
+        )
     return (cluster.timeline.now_ns - begin_ns) // MILLISECOND
 
 
+def _is_at_rest(cluster: Cluster) -> bool:
+    """Tell whether every member has applied everything, and every change of members is over."""
+    ledger = cluster.ledger
+    membership = ledger.membership
+    if membership.is_joint or membership.staged:
+        return False
+    applied = [cluster.node(member).state.applied.index for member in sorted(membership.member_ids)]
+    return applied == [ledger.last_index] * len(applied)
+
+
 def _require_served(cluster: Cluster, kind: OperationKind, node_id: int, deadline_ns: int) -> None:
-    """Ask again and again, the leader when `node_id` is 0, until it is done."""
+    """Ask again and again, the leader when `node_id` is 0, until it is done or the node is no member."""
     while cluster.timeline.now_ns < deadline_ns:
+        if node_id and node_id not in cluster.ledger.membership.member_ids:
+            return
         leader = cluster.leader()
         target_id = node_id or (leader.node_id if leader is not None else 0)
         if target_id:

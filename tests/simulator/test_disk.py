@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from raftkv.raft.types import COMMAND, Entry, EntryId, HardState
+from raftkv.raft.types import COMMAND, Entry, HardState
 from tests.simulator.clock import DriftingClock, Timeline
 from tests.simulator.disk import LogWrite, SyncWriter, VirtualLog, VirtualState
 
@@ -59,7 +59,7 @@ def test_state_falls_back_no_further_than_to_its_last_flush() -> None:
     for seed in range(50):
         state = VirtualState()
         for index in range(1, 6):
-            state.apply(EntryId(1, index))
+            state.apply(_entry(1, index))
             if index == 2:
                 state.flush()
         state.lose_unflushed(random.Random(seed))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
-from raftkv.raft.types import Entry
+from raftkv.raft.types import COMMAND, Entry
 from tests.simulator.node import Node
 from tests.simulator.operations import WRITE, Operation, Outcome
 from tests.simulator.properties.property import Ledger, Property
@@ -13,13 +14,14 @@ from tests.simulator.properties.property import Ledger, Property
 class AcknowledgedWrites(Property):
     """Knows for each disk up to where it agrees with the ledger.
 
-    An acknowledged write must be on a majority of disks for good; by log matching it is enough to look at
-    the last one acknowledged.
+    An acknowledged write must be on a majority of the voters' disks for good, in the log or in the state,
+    whoever the voters are; by log matching it is enough to look at the last one acknowledged. Once a joint
+    membership is committed the new voters are meant: nobody is elected without a majority of them.
     """
 
     def __init__(self, nodes: Sequence[Node], ledger: Ledger) -> None:
         super().__init__(nodes, ledger)
-        self._agreed = {node.node_id: 0 for node in nodes}
+        self._agreed: defaultdict[int, int] = defaultdict(int)
         self._acknowledged_index = 0
         #: payload -> where it was applied first
         self._place_of: dict[bytes, int] = {}
@@ -29,7 +31,7 @@ class AcknowledgedWrites(Property):
             self._agreed[node_id] = min(self._agreed[node_id], entries[0].index - 1)
 
     def on_applied(self, node_id: int, entry: Entry) -> None:
-        if entry.payload:
+        if entry.kind is COMMAND:
             place = self._place_of.setdefault(entry.payload, entry.index)
             self.require(
                 place == entry.index, f"node {node_id} applies {entry.payload!r} at {place} and {entry.index}"
@@ -55,17 +57,19 @@ class AcknowledgedWrites(Property):
 
     def _require_majority(self) -> None:
         index = self._acknowledged_index
-        holding_count = sum(self._agree_up_to(node, index) for node in self._nodes)
+        voters = self._ledger.membership.voters
+        holding_count = sum(self._agree_up_to(self._nodes[voter - 1], index) for voter in voters)
         self.require(
-            2 * holding_count > len(self._nodes),
-            f"acknowledged index {index} is on {holding_count} of {len(self._nodes)} disks",
+            2 * holding_count > len(voters),
+            f"acknowledged index {index} is on {holding_count} of {len(voters)} disks",
         )
 
     def _agree_up_to(self, node: Node, index: int) -> bool:
         agreed = self._agreed[node.node_id]
-        if agreed >= index:
+        if agreed >= index or node.state.durable_index >= index:
             return True
         ledger, log = self._ledger, node.log
+        agreed = max(agreed, log.durable_boundary.index)
         end = min(ledger.last_index, log.durable_last_index)
         while agreed < end and log.durable_term_at(agreed + 1) == ledger.entry_at(agreed + 1).term:
             agreed += 1

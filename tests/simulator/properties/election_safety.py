@@ -17,7 +17,6 @@ class ElectionSafety(Property):
 
     def __init__(self, nodes: Sequence[Node], ledger: Ledger) -> None:
         super().__init__(nodes, ledger)
-        self._node_of = {node.node_id: node for node in nodes}
         #: term -> (node, life)
         self._leader_of: dict[int, tuple[int, int]] = {}
 
@@ -31,6 +30,6 @@ class ElectionSafety(Property):
             self._note(message.term, node_id)
 
     def _note(self, term: int, node_id: int) -> None:
-        leader = (node_id, self._node_of[node_id].life)
+        leader = (node_id, self._nodes[node_id - 1].life)
         known = self._leader_of.setdefault(term, leader)
         self.require(known == leader, f"term {term} has the leaders (node, life) {known} and {leader}")

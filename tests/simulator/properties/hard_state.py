@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from raftkv.raft.types import AppendEntriesReply, Message, RequestVote, RequestVoteReply
@@ -21,7 +22,7 @@ class HardStateNeverForgotten(Property):
         super().__init__(nodes, ledger)
         #: (node, term) -> whom it voted for
         self._votes: dict[tuple[int, int], int] = {}
-        self._promised_term = {node.node_id: 0 for node in nodes}
+        self._promised_term: defaultdict[int, int] = defaultdict(int)
 
     def on_sent(self, node_id: int, message: Message) -> None:
         if isinstance(message, RequestVoteReply):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from raftkv.raft.types import LEADER, Entry
@@ -18,10 +19,10 @@ class LeaderAppendOnly(Property):
     def __init__(self, nodes: Sequence[Node], ledger: Ledger) -> None:
         super().__init__(nodes, ledger)
         #: By node: (life, term) of the leadership last seen, and the log's end then.
-        self._leadership: dict[int, tuple[int, int] | None] = {node.node_id: None for node in nodes}
-        self._last_index = {node.node_id: 0 for node in nodes}
+        self._leadership: dict[int, tuple[int, int] | None] = {}
+        self._last_index: dict[int, int] = {}
         #: By node: the first index written since the last look, 0: none.
-        self._first_written = {node.node_id: 0 for node in nodes}
+        self._first_written: defaultdict[int, int] = defaultdict(int)
 
     def on_log_written(self, node_id: int, entries: Sequence[Entry]) -> None:
         if entries:
@@ -35,7 +36,7 @@ class LeaderAppendOnly(Property):
         leadership = None
         if core is not None and core.role is LEADER:
             leadership = (node.life, core.current_term)
-        if leadership is not None and leadership == self._leadership[node_id]:
+        if leadership is not None and leadership == self._leadership.get(node_id):
             self._judge(node)
         self._leadership[node_id] = leadership
         self._last_index[node_id] = node.log.last_index

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from raftkv.raft.types import LEADER
@@ -17,7 +18,7 @@ class LeaderCompleteness(Property):
 
     def __init__(self, nodes: Sequence[Node], ledger: Ledger) -> None:
         super().__init__(nodes, ledger)
-        self._term_led = {node.node_id: 0 for node in nodes}
+        self._term_led: defaultdict[int, int] = defaultdict(int)
         self._committed_index = 0
 
     def on_stepped(self, node: Node) -> None:
@@ -41,5 +42,9 @@ class LeaderCompleteness(Property):
         committed = self._ledger.entry_at(self._committed_index)
         if core.current_term < committed.term:
             return
-        has_it = node.log.last_index >= committed.index and node.log.entry_at(committed.index) == committed
+        log = node.log
+        if log.first_index > committed.index:
+            has_it = node.state.applied.index >= committed.index  # only what is in the state is dropped
+        else:
+            has_it = log.last_index >= committed.index and log.entry_at(committed.index) == committed
         self.require(has_it, f"node {node.node_id} leads term {core.current_term} without {committed}")

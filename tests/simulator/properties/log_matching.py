@@ -14,14 +14,13 @@ class LogMatching(Property):
 
     def __init__(self, nodes: Sequence[Node], ledger: Ledger) -> None:
         super().__init__(nodes, ledger)
-        self._log_of = {node.node_id: node.log for node in nodes}
         #: (term, index) -> (the term before it, the entry)
         self._known: dict[tuple[int, int], tuple[int, Entry]] = {}
 
     def on_log_written(self, node_id: int, entries: Sequence[Entry]) -> None:
         if not entries:
             return
-        previous_term = self._log_of[node_id].term_at(entries[0].index - 1)
+        previous_term = self._nodes[node_id - 1].log.term_at(entries[0].index - 1)
         for entry in entries:
             found = (previous_term, entry)
             known = self._known.setdefault((entry.term, entry.index), found)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from raftkv.raft.types import Entry, Message
+from raftkv.raft.membership import Membership, decode_membership, founding_membership
+from raftkv.raft.types import MEMBERSHIP, Entry, Message
+from tests.simulator.disk import StateAt
 from tests.simulator.node import Node
 from tests.simulator.operations import Operation
 
@@ -25,8 +27,23 @@ class Violation(AssertionError):
 class Ledger:
     """Every entry known to be committed, in order. Written by `StateMachineSafety` alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, founders: Sequence[int]) -> None:
         self.entries: list[Entry] = []
+        #: The newest committed one.
+        self.membership: Membership = founding_membership(founders)
+        #: (index, payload) of every committed MEMBERSHIP entry.
+        self._memberships: list[tuple[int, bytes]] = [(0, b"")]
+
+    def add(self, entry: Entry) -> None:
+        """Note that one more entry is committed."""
+        self.entries.append(entry)
+        if entry.kind is MEMBERSHIP:
+            self.membership = decode_membership(entry.payload)
+            self._memberships.append((entry.index, entry.payload))
+
+    def membership_at(self, index: int) -> bytes:
+        """The payload of the newest MEMBERSHIP entry up to `index`; empty when there is none."""
+        return next(payload for at, payload in reversed(self._memberships) if at <= index)
 
     @property
     def last_index(self) -> int:
@@ -40,6 +57,7 @@ class Property:
     """Base of all: notices nothing. A subclass overrides what it wants to see."""
 
     def __init__(self, nodes: Sequence[Node], ledger: Ledger) -> None:
+        #: Grows as nodes join; node i is at i - 1.
         self._nodes = nodes
         self._ledger = ledger
 
@@ -59,6 +77,9 @@ class Property:
 
     def on_applied(self, node_id: int, entry: Entry) -> None:
         """A node's state machine applied an entry."""
+
+    def on_restored(self, node_id: int, snapshot: StateAt) -> None:
+        """A node put a snapshot in the place of its state."""
 
     def on_invoked(self, operation: Operation) -> None:
         """A client's request arrived at a node's socket."""
