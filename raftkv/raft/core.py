@@ -226,6 +226,35 @@ class RaftCore:
         self._state.advance_clock(now_ns)
         transfer.request_leadership(self._state)
 
+    def step_down(self, now_ns: int) -> None:
+        """Lead no more, and neither campaign nor take leadership over until `stand_again`.
+
+        For a node that would be a bad leader, as when its disk hangs. It votes and follows as before.
+        """
+        self._state.advance_clock(now_ns)
+        election.step_down(self._state)
+
+    def stand_again(self) -> None:
+        """Undo `step_down`: the node may be elected again."""
+        self._state.may_lead = True
+
+    def distrust_clock(self, now_ns: int) -> None:
+        """Note that the driver's clock has jumped.
+
+        Nobody is helped to be elected for an election timeout from now on, and no lease is valid until
+        `trust_clock`.
+        """
+        self._state.advance_clock(now_ns)
+        election.distrust_clock(self._state)
+
+    def distrust_leases(self) -> None:
+        """Note that the driver's clock goes wrong: no lease is valid until `trust_clock`."""
+        self._state.may_lease = False
+
+    def trust_clock(self) -> None:
+        """Undo `distrust_clock` and `distrust_leases`."""
+        self._state.may_lease = True
+
     def change_membership(self) -> NoReturn:
         """Refuse: raises MembershipChangeUnsupported."""
         raise MembershipChangeUnsupported
