@@ -87,9 +87,7 @@ def run_node(config: Config, config_path: Path | None = None) -> int:
     )
     config = _config_that_fits(config)
     # Before there is any thread or open file: it is a fork.
-    watchdog = (
-        Watchdog(limit_ms=max(config.loop_stall_ms, _LOOP_STALL_MS_MIN)) if config.loop_stall_ms else None
-    )
+    watchdog = _watchdog_of(config)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     gc.set_threshold(*_GC_THRESHOLDS)
     try:
@@ -100,6 +98,11 @@ def run_node(config: Config, config_path: Path | None = None) -> int:
     except OSError as failure:
         log.critical("node %d: can't start: %s", config.node_id, failure)
     return 1
+
+
+def _watchdog_of(config: Config) -> Watchdog | None:
+    limit_ms = config.loop_stall_ms
+    return Watchdog(limit_ms=max(limit_ms, _LOOP_STALL_MS_MIN)) if limit_ms else None
 
 
 def _config_that_fits(config: Config) -> Config:
