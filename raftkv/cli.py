@@ -83,7 +83,11 @@ def _option_of(setting: Setting) -> object:
     facts = f"default {default}, {setting.environment_name}" if default else setting.environment_name
     text = f"{setting.help}: {setting.kind.allowed} ({facts})"
     option = typer.Option(
-        setting.flag, metavar="VALUE", help=_RICH_TAG.sub(r"\\\g<0>", text), rich_help_panel="Settings"
+        setting.flag,
+        metavar="VALUE",
+        help=_RICH_TAG.sub(r"\\\g<0>", text),
+        rich_help_panel="Settings",
+        hidden=setting.is_hidden,
     )
     return Annotated[str | None, option]
 

@@ -64,9 +64,11 @@ class ConfigError(Exception):
         self.source = source
 
 
-def _key(kind: Kind, help_text: str, *, redis: str = "", is_runtime: bool = False) -> dict[str, Any]:
+def _key(
+    kind: Kind, help_text: str, *, redis: str = "", is_runtime: bool = False, is_hidden: bool = False
+) -> dict[str, Any]:
     """Describe a key in its field's metadata. `redis`: its name in CONFIG GET, if Redis has one."""
-    return {"kind": kind, "help": help_text, "redis": redis, "is_runtime": is_runtime}
+    return {"kind": kind, "help": help_text, "redis": redis, "is_runtime": is_runtime, "is_hidden": is_hidden}
 
 
 _MILLISECONDS = Integer(1, 10 * _MINUTE_MS)
@@ -285,6 +287,30 @@ class Config:
     log_warn_bytes: int = field(
         default=4 * _GB, metadata=_key(_ANY_SIZE, "log size from which the node warns", is_runtime=True)
     )
+    #: Free bytes of the disk, at most a tenth of it, below which writes are refused (MISCONF); 0: none are.
+    disk_free_min: int = field(
+        default=256 * _MB,
+        metadata=_key(Size(0, _TB), "free disk space below which writes are refused", is_runtime=True),
+    )
+    #: Milliseconds that an fsync may take before the node gives leadership away; 0: it never does.
+    disk_stall_ms: int = field(
+        default=2000,
+        metadata=_key(
+            Integer(0, 10 * _MINUTE_MS), "fsync time from which a node does not lead", is_runtime=True
+        ),
+    )
+    #: Milliseconds that the event loop may hang, as in a write, before the process is ended; 0: it never is.
+    loop_stall_ms: int = field(
+        default=30_000,
+        metadata=_key(Integer(0, 10 * _MINUTE_MS), "hang of the event loop that ends the process"),
+    )
+    #: Milliseconds that each fsync of the log is made to take longer, for tests of slow disks.
+    debug_sync_delay_ms: int = field(
+        default=0,
+        metadata=_key(
+            Integer(0, 10 * _MINUTE_MS), "delay of fsyncs, for tests", is_runtime=True, is_hidden=True
+        ),
+    )
     #: Milliseconds of the event loop that work over many rows takes at a time.
     slice_ms: int = field(
         default=3, metadata=_key(Integer(1, 1000), "slice of work over many rows", is_runtime=True)
@@ -367,6 +393,8 @@ class Setting:
     redis_name: str
     #: CONFIG SET takes it.
     is_runtime: bool
+    #: For tests: shown to who asks for it by name.
+    is_hidden: bool
 
     @property
     def flag(self) -> str:
@@ -387,6 +415,7 @@ def _setting_of(key: str, default: object, description: Mapping[str, Any]) -> Se
         default=default,
         redis_name=description["redis"] or key.replace("_", "-"),
         is_runtime=description["is_runtime"],
+        is_hidden=description["is_hidden"],
     )
 
 

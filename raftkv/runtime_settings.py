@@ -35,6 +35,8 @@ _FIXED: Mapping[str, str] = {
 }
 
 _BY_NAME: Mapping[str, Setting] = {setting.redis_name: setting for setting in SETTINGS}
+#: Shown to who asks for them by name alone (redis HIDDEN_CONFIG).
+HIDDEN_NAMES = frozenset(setting.redis_name for setting in SETTINGS if setting.is_hidden)
 _OUTPUT_LIMITS = "client-output-buffer-limit"
 _OUTPUT_LIMIT_KEYS = ("output_buffer_bytes_max", "output_buffer_soft_bytes_max", "output_buffer_soft_s")
 _REDIS_LOG_LEVELS: Mapping[str, str] = {

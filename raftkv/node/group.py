@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -254,10 +254,23 @@ class Group:
         """Whether any client's write waits for its reply."""
         return bool(len(self.proposals) or self._settlements)
 
-    def hand_over(self) -> int:
-        """As the leader, begin to hand over to the follower that has most of the log; give its id."""
+    @property
+    def has_peers(self) -> bool:
+        """There is another voter."""
+        return len(self.core.membership.voters) > 1
+
+    def hand_over(self, avoid: Container[int] = ()) -> int:
+        """As the leader, begin to hand over to the follower that has most of the log; give its id.
+
+        Members to `avoid` don't count; there must be another one.
+        """
         now_ns = self.clock.now_ns()
         peers = self.core.status(now_ns).peers
+        peers = [
+            peer
+            for peer in peers
+            if peer.node_id in self.core.membership.voters and peer.node_id not in avoid
+        ]
         successor = max(peers, key=lambda peer: (peer.heard_ms_ago is not None, peer.match_index))
         self.core.transfer_leadership(successor.node_id, now_ns)
         self.wake()

@@ -25,12 +25,17 @@ from raftkv.machine import Machine
 from raftkv.node.bootstrap import form_cluster, open_identity
 from raftkv.node.clients import Clients, bind_socket
 from raftkv.node.clock import Clock
+from raftkv.node.clock_guard import ClockBroken, ClockGuard
+from raftkv.node.disk_space import DiskSpace, room_of
+from raftkv.node.disk_watch import DiskWatch
+from raftkv.node.fitness import Fitness
 from raftkv.node.group import Group
 from raftkv.node.observer import Observer
 from raftkv.node.open_files import room_for_clients
 from raftkv.node.saves import Saves
 from raftkv.node.view import View
-from raftkv.raft import EntryId, Message, ProtocolError, RaftCore
+from raftkv.node.watchdog import Watchdog
+from raftkv.raft import EntryId, Message, ProtocolError, RaftCore, RequestVote
 from raftkv.runtime_settings import RuntimeSettings
 from raftkv.storage import (
     SWITCH_INTERVAL_SECONDS,
@@ -52,6 +57,10 @@ log = logging.getLogger(__name__)
 GROUP_ID = 0
 #: Seconds between two ticks.
 _TICK_SECONDS = 0.01
+#: Ticks between two signs of life to the watchdog.
+_TICKS_PER_SIGN = 10
+#: A shorter time would be over between two signs of life.
+_LOOP_STALL_MS_MIN = 1000
 #: Seconds between two looks at the size of the log.
 _LOG_SIZE_SECONDS = 10.0
 #: Seconds that a leader gives its followers to take over before it stops anyway.
@@ -77,16 +86,23 @@ def run_node(config: Config, config_path: Path | None = None) -> int:
         datefmt="%Y-%m-%dT%H:%M:%S",
     )
     config = _config_that_fits(config)
+    # Before there is any thread or open file: it is a fork.
+    watchdog = _watchdog_of(config)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     gc.set_threshold(*_GC_THRESHOLDS)
     try:
         with asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
-            return runner.run(Node(config, config_path).run())
+            return runner.run(Node(config, config_path, watchdog).run())
     except (StorageFailure, DataDirRefused) as failure:
         log.critical("node %d: stopped: %s", config.node_id, failure)
     except OSError as failure:
         log.critical("node %d: can't start: %s", config.node_id, failure)
     return 1
+
+
+def _watchdog_of(config: Config) -> Watchdog | None:
+    limit_ms = config.loop_stall_ms
+    return Watchdog(limit_ms=max(limit_ms, _LOOP_STALL_MS_MIN)) if limit_ms else None
 
 
 def _config_that_fits(config: Config) -> Config:
@@ -114,7 +130,9 @@ def _loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop]:
 class Node:
     """One node from start to stop; `run` is called once."""
 
-    def __init__(self, config: Config, config_path: Path | None = None) -> None:
+    def __init__(
+        self, config: Config, config_path: Path | None = None, watchdog: Watchdog | None = None
+    ) -> None:
         self._config = config
         # Absolute: what is shown and written must not depend on where the node was started.
         self._config_path = None if config_path is None else config_path.absolute()
@@ -126,7 +144,11 @@ class Node:
             config, on_change=self._on_settings, room_for_clients=room_for_clients
         )
         self._stop = asyncio.Event()
+        self._watchdog = watchdog
+        self._ticks_count = 0
+        self._disk_watch = DiskWatch(self._clock, config)
         self._group: Group | None = None
+        self._fitness: Fitness | None = None
         self._clients: Clients | None = None
         self._log_bytes_warned = 0
 
@@ -183,6 +205,8 @@ class Node:
             )
         stack.push_async_callback(self._clients.close)
         log.info("node %d: clients are served at %s:%d", config.node_id, config.bind, config.port)
+        if self._watchdog is not None:
+            stack.callback(self._watchdog.close)  # databases may take their time to close
         await self._stop.wait()
         await self._hand_over()
 
@@ -240,8 +264,7 @@ class Node:
             now_ns=self._clock.now_ns(),
         )
         self._loop, self._log_store = loop, log_store
-        writer, flusher = self._start_threads(stack, log_store, kv_store)
-        saves = Saves(flusher.request, self._clock)
+        writer, saves = self._start_threads(stack, log_store, kv_store)
         group = self._group = Group(
             group_id=GROUP_ID,
             config=config,
@@ -269,6 +292,7 @@ class Node:
             kv_store=kv_store,
             saves=saves,
             observer=self._observer,
+            fitness=self._watch_fitness(group),
             request_stop=self._stop.set,
             config_path=self._config_path,
         )
@@ -287,18 +311,25 @@ class Node:
         self._tick()
         self._watch_log_size()
 
+    def _watch_fitness(self, group: Group) -> Fitness:
+        config, path = self._config, Path(self._config.data_dir)
+        guard = ClockGuard(self._clock, drift_percent=config.clock_drift_percent)
+        space = DiskSpace(lambda: room_of(path), config)
+        self._fitness = Fitness(group, self._disk_watch, space, guard)
+        return self._fitness
+
     def _start_threads(
         self, stack: AsyncExitStack, log_store: LogStore, kv_store: KvStore
-    ) -> tuple[SyncWriter, Flusher]:
+    ) -> tuple[SyncWriter, Saves]:
         """Start those who wait for the disk."""
         tell = self._loop.call_soon_threadsafe
-        sync = self._observer.watched("fsync", log_store.sync, tell=tell)
+        sync = self._observer.watched("fsync", self._disk_watch.watched(log_store.sync), tell=tell)
         writer = SyncWriter(sync, on_synced=self._on_synced, on_failure=_die)
         stack.callback(writer.close)
         flush = self._observer.watched("state-flush", kv_store.flush, tell=tell)
         flusher = Flusher(flush, on_failure=_die)
         stack.callback(flusher.close)
-        return writer, flusher
+        return writer, Saves(flusher.request, self._clock)
 
     # -- callbacks --------------------------------------------------------------------------
 
@@ -309,6 +340,8 @@ class Node:
         if group_id != GROUP_ID:
             raise ProtocolError(f"node {sender} speaks of group {group_id}, which is not hosted here")
         try:
+            if self._fitness is not None and any(type(message) is RequestVote for message in messages):
+                self._fitness.look_at_clock()
             self._group.on_messages(messages)
         except ProtocolError:
             raise
@@ -325,13 +358,20 @@ class Node:
         self._observer.adopt(config)
         if self._group is not None and self._clients is not None:
             self._group.config = config
+            if self._fitness is not None:
+                self._fitness.adopt(config)
             self._clients.adopt(config)
 
     def _tick(self) -> None:
         if self._group is None or self._clients is None:
             return
+        self._ticks_count += 1
+        if self._watchdog is not None and self._ticks_count % _TICKS_PER_SIGN == 0:
+            self._watchdog.give_sign()
         if self._observer.on_tick():
             self._view.sample()
+        if self._fitness is not None:
+            _or_die(self._fitness.on_tick)
         _or_die(self._group.on_tick)
         _or_die(self._clients.on_tick)
         self._observer.await_tick()
@@ -385,7 +425,7 @@ def _or_die(callback: Callable[..., None], *args: object) -> None:
 
 def _die(error: BaseException) -> None:
     """End the process now, from any thread: no further byte leaves, what is on the disk is whole anyway."""
-    if isinstance(error, StorageFailure):
+    if isinstance(error, StorageFailure | ClockBroken):
         log.critical("the node stops: %s", error)
     else:
         log.critical("the node stops over a defect", exc_info=error)

@@ -18,6 +18,7 @@ from raftkv.commands.monitors import Monitors
 from raftkv.commands.session import (
     ConfigNotWritten,
     Counters,
+    FitnessStatus,
     KeyCount,
     MemberStatus,
     NodeStatus,
@@ -30,6 +31,7 @@ from raftkv.commands.table import CommandTable, Sliced
 from raftkv.config import ConfigError, Member
 from raftkv.node.clients import Clients
 from raftkv.node.clock import Clock
+from raftkv.node.fitness import Fitness
 from raftkv.node.group import Group
 from raftkv.node.observer import Observer
 from raftkv.node.pulse import Rates, Totals
@@ -60,6 +62,7 @@ class View:
         kv_store: KvStore,
         saves: Saves,
         observer: Observer,
+        fitness: Fitness,
         request_stop: Callable[[], None],
         config_path: Path | None = None,
     ) -> None:
@@ -74,6 +77,7 @@ class View:
         self._kv_store = kv_store
         self._saves = saves
         self._observer = observer
+        self._fitness = fitness
         self._request_stop = request_stop
         self._config_path = config_path
         self._process = ProcessLook(clock)
@@ -275,6 +279,10 @@ class View:
     def saves(self) -> SaveStatus:
         """How the flushes of the state go."""
         return self._saves.status()
+
+    def fitness(self) -> FitnessStatus:
+        """What disk and clock are like."""
+        return self._fitness.status()
 
     def begin_save(self) -> Callable[[], bool]:
         """Have all that is applied flushed to `state/`; what is given tells whether it is done."""

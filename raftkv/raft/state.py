@@ -135,6 +135,10 @@ class RaftState:
     lease_ns: int
     role: Role = FOLLOWER
     leader_id: int = NOBODY
+    #: False: the driver says that this node had better not lead; written by `election`.
+    may_lead: bool = True
+    #: False: the driver says that time can't be told, so no lease is trusted; written by `election`.
+    may_lease: bool = True
     #: When a leader was last heard, whatever its term; None: never since the start.
     heard_leader_ns: int | None = None
     #: The election timer fires `election_wait_ns` after this.

@@ -23,7 +23,11 @@ from raftkv.commands import build_table
 from raftkv.config import Config, Member
 from raftkv.machine import Machine
 from raftkv.node.clients import Clients
+from raftkv.node.clock_guard import ClockGuard
 from raftkv.node.connection import Connection
+from raftkv.node.disk_space import DiskSpace, Room
+from raftkv.node.disk_watch import DiskWatch
+from raftkv.node.fitness import Fitness
 from raftkv.node.group import Group
 from raftkv.node.observer import Observer
 from raftkv.node.saves import Saves
@@ -44,6 +48,8 @@ class DrivenClock:
 
     def __init__(self) -> None:
         self.ns = 1_000 * NS_PER_MS
+        #: Another clock, which is always right.
+        self.reference_ns = 0
         #: What the wall clock is wrong by.
         self.wall_offset_ms = START_MS
 
@@ -59,6 +65,7 @@ class DrivenClock:
     def advance(self, ms: float) -> None:
         """Let time pass."""
         self.ns += int(ms * NS_PER_MS)
+        self.reference_ns += int(ms * NS_PER_MS)
 
 
 class DrivenLoop:
@@ -94,6 +101,9 @@ class DrivenDisk:
         self.hard_state = HardState()
         self.entries: list[Entry] = []
         self.on_synced: Callable[[int], None] = lambda _: None
+        #: An fsync begins, and ends.
+        self.on_begun: Callable[[], None] = lambda: None
+        self.on_ended: Callable[[], None] = lambda: None
         #: Fsyncs wait for `finish_sync`; otherwise they end as everything settles.
         self.is_slow = False
         self._in_flight: int | None = None
@@ -131,6 +141,7 @@ class DrivenDisk:
         self._requested = ticket
         if self._in_flight is None:
             self._in_flight = ticket
+            self.on_begun()
 
     def finish_sync(self) -> bool:
         """End the fsync in flight, if there is one."""
@@ -138,6 +149,9 @@ class DrivenDisk:
         if done is None:
             return False
         self._in_flight = self._requested if self._requested > done else None
+        self.on_ended()
+        if self._in_flight is not None:
+            self.on_begun()
         self.on_synced(done)
         return True
 
@@ -395,6 +409,14 @@ class Node:
             on_leader=lambda leader_id: self.view.on_leader(leader_id),
         )
         self.disk.on_synced = self.group.on_synced
+        self.disk_watch = DiskWatch(clock, config)
+        self.disk.on_begun, self.disk.on_ended = self.disk_watch.begin, self.disk_watch.end
+        #: What the disk has left.
+        self.room = Room(free_bytes=100 << 30, disk_bytes=200 << 30)
+        guard = ClockGuard(
+            clock, drift_percent=config.clock_drift_percent, references=[lambda: clock.reference_ns]
+        )
+        self.fitness = Fitness(self.group, self.disk_watch, DiskSpace(lambda: self.room, config), guard)
         self.view = View(
             cluster_id=bytes(16),
             settings=self.settings,
@@ -406,6 +428,7 @@ class Node:
             kv_store=Sized(),
             saves=Saves(self.flushes_waiting.append, clock),
             observer=self.observer,
+            fitness=self.fitness,
             request_stop=self._note_stop,
         )
         self.clients = self.view.clients = Clients(
@@ -416,6 +439,7 @@ class Node:
 
     def _on_settings(self, config: Config) -> None:
         self.group.config = config
+        self.fitness.adopt(config)
         self.clients.adopt(config)
 
     def _count_flush(self) -> None:
@@ -438,6 +462,7 @@ class Node:
 
     def tick(self) -> None:
         """What a node does every ten milliseconds."""
+        self.fitness.on_tick()
         self.group.on_tick()
         self.clients.on_tick()
 
