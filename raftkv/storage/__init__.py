@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from raftkv.storage.data_dir import DataDir, Identity
 from raftkv.storage.errors import DataDirRefused, LogCorrupted, StorageFailure, WriteStalled
+from raftkv.storage.group_log import GroupLog
 from raftkv.storage.kv_store import KvStore, Scan
-from raftkv.storage.log_store import GroupLog, LogStore
+from raftkv.storage.log_store import LogStore
 from raftkv.storage.writer import SWITCH_INTERVAL_SECONDS, Flusher, SyncWriter
 
 __all__ = [
