@@ -9,6 +9,7 @@ from raftkv.storage.incoming import IncomingSnapshot, MissingRange
 from raftkv.storage.kv_store import KvStore, Scan
 from raftkv.storage.log_store import LogStore
 from raftkv.storage.manifest import MANIFEST_BYTES_MAX, Manifest, SnapshotFile
+from raftkv.storage.settle import settle_log_with_state
 from raftkv.storage.snapshots import Snapshot, make_snapshot
 from raftkv.storage.writer import SWITCH_INTERVAL_SECONDS, Flusher, SyncWriter
 
@@ -34,4 +35,5 @@ __all__ = [
     "SyncWriter",
     "WriteStalled",
     "make_snapshot",
+    "settle_log_with_state",
 ]
