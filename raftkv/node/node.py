@@ -42,12 +42,11 @@ from raftkv.storage import (
     DataDir,
     DataDirRefused,
     Flusher,
-    GroupLog,
     KvStore,
-    LogCorrupted,
     LogStore,
     StorageFailure,
     SyncWriter,
+    settle_log_with_state,
 )
 from raftkv.transport import Transport, TransportLimits
 
@@ -192,6 +191,7 @@ class Node:
         cluster_id = await self._unless_stopped(forming)
         if cluster_id is None:
             return
+        settle_log_with_state(log_store.group(GROUP_ID), kv_store.applied, data_dir.installed)
         self._start_group(stack, cluster_id, log_store, kv_store, transport)
         assert self._clients is not None, "the group was started"
         await self._clients.listen(client_socket, is_standalone=False)
@@ -259,7 +259,7 @@ class Node:
             config.raft_config(),
             group_log.hard_state,
             group_log,
-            applied=_check_applied(machine, group_log),
+            applied=EntryId(machine.applied_term, machine.applied_index),
             random=self._random,
             now_ns=self._clock.now_ns(),
         )
@@ -401,18 +401,6 @@ class Node:
             log.info("node %d: stopping, leadership is handed to node %s", self._config.node_id, successor)
             await _until(lambda: not group.is_leader, _HANDOVER_SECONDS)
         await _until(lambda: not group.has_pending, _SETTLE_SECONDS)
-
-
-def _check_applied(machine: Machine, group_log: GroupLog) -> EntryId:
-    """What the state has applied, which must be in the log: nothing is applied before it is synced there."""
-    index, term = machine.applied_index, machine.applied_term
-    if index > group_log.last_index or (index > 0 and group_log.term_at(index) != term):
-        raise LogCorrupted(
-            index,
-            f"the state has applied entry {index} of term {term}, but the log, which ends at"
-            f" {group_log.last_index}, doesn't have it",
-        )
-    return EntryId(term, index)
 
 
 def _or_die(callback: Callable[..., None], *args: object) -> None:
