@@ -307,7 +307,7 @@ class Node:
             core.last_index,
             core.last_applied,
         )
-        transport.start(cluster_id)
+        transport.start(cluster_id, announced=(config.member.peer_host, config.member.peer_port))
         self._tick()
         self._watch_log_size()
 
