@@ -298,7 +298,19 @@ class Config:
     flush_commands_max: int = field(
         default=100_000, metadata=_key(Integer(1, 1 << 40), "commands applied between two flushes of state/")
     )
-    #: Bytes. The log is not compacted yet, so it can only warn.
+    #: Bytes of entries applied, at most, between two flushes: what is flushed can go from the log.
+    flush_bytes_max: int = field(
+        default=64 * _MB, metadata=_key(_ANY_SIZE, "bytes of entries applied between two flushes of state/")
+    )
+    #: Bytes of entries that the log keeps, though they are flushed, for followers that were away for a while.
+    #: Whoever lacks more is sent a snapshot.
+    log_tail_bytes: int = field(
+        default=64 * _MB,
+        metadata=_key(
+            _ANY_SIZE, "bytes of applied entries kept in the log for slow followers", is_runtime=True
+        ),
+    )
+    #: Bytes. Something must hold up the log's compaction, as a flush or a snapshot that does not end.
     log_warn_bytes: int = field(
         default=4 * _GB, metadata=_key(_ANY_SIZE, "log size from which the node warns", is_runtime=True)
     )

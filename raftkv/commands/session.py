@@ -194,7 +194,8 @@ class NodeStatus:
     @property
     def master(self) -> MemberStatus:
         """Whom clients are told that serves all slots; always somebody, for an empty map makes them raise."""
-        return self.members[0] if self.last_leader_id == NOBODY else self.member(self.last_leader_id)
+        led = (member for member in self.members if member.node_id == self.last_leader_id)
+        return next(led, self.members[0])
 
     def member(self, node_id: int) -> MemberStatus:
         """The member with that id, which must be one."""

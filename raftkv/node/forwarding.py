@@ -72,6 +72,11 @@ class ForwardOutbox:
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def batches(self) -> list[PendingBatch]:
+        """Those that are open."""
+        return [waiting.batch for waiting in self._open]
+
     def may_forward(self, term: int) -> bool:
         """Whether another batch may be passed on to the leader of `term`."""
         return not self._open or self._term == term

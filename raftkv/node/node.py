@@ -26,29 +26,45 @@ from raftkv.node.bootstrap import form_cluster, open_identity
 from raftkv.node.clients import Clients, bind_socket
 from raftkv.node.clock import Clock
 from raftkv.node.clock_guard import ClockBroken, ClockGuard
+from raftkv.node.compaction import Compactor
 from raftkv.node.disk_space import DiskSpace, room_of
 from raftkv.node.disk_watch import DiskWatch
 from raftkv.node.fitness import Fitness
 from raftkv.node.group import Group
 from raftkv.node.observer import Observer
 from raftkv.node.open_files import room_for_clients
+from raftkv.node.roster import Roster, encode_place, refusal_of
 from raftkv.node.saves import Saves
+from raftkv.node.snapshot_transfer import transfer_limits
+from raftkv.node.snapshots import SnapshotExchange
 from raftkv.node.view import View
 from raftkv.node.watchdog import Watchdog
-from raftkv.raft import EntryId, Message, ProtocolError, RaftCore, RequestVote
+from raftkv.raft import (
+    ChangeRefused,
+    EntryId,
+    Message,
+    MoveMember,
+    ProposalDropped,
+    ProtocolError,
+    RaftCore,
+    RequestVote,
+    decode_membership,
+)
 from raftkv.runtime_settings import RuntimeSettings
 from raftkv.storage import (
     SWITCH_INTERVAL_SECONDS,
     DataDir,
     DataDirRefused,
     Flusher,
+    GroupLog,
     KvStore,
     LogStore,
     StorageFailure,
     SyncWriter,
     settle_log_with_state,
 )
-from raftkv.transport import Transport, TransportLimits
+from raftkv.storage.worker import Worker
+from raftkv.transport import REMOVED, Address, Refusal, RefusalCode, Transport, TransportLimits
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +166,7 @@ class Node:
         self._fitness: Fitness | None = None
         self._clients: Clients | None = None
         self._log_bytes_warned = 0
+        self._is_removed = False
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT. Raises DataDirRefused, StorageFailure, OSError."""
@@ -192,7 +209,7 @@ class Node:
         if cluster_id is None:
             return
         settle_log_with_state(log_store.group(GROUP_ID), kv_store.applied, data_dir.installed)
-        self._start_group(stack, cluster_id, log_store, kv_store, transport)
+        self._start_group(stack, identity.nonce, cluster_id, data_dir, log_store, kv_store, transport)
         assert self._clients is not None, "the group was started"
         await self._clients.listen(client_socket, is_standalone=False)
         if standalone_socket is not None:
@@ -230,6 +247,10 @@ class Node:
             bind=(config.bind, config.peer_port),
             peers={member.node_id: (member.peer_host, member.peer_port) for member in config.other_members},
             on_messages=self._on_messages,
+            on_snapshot=self._on_snapshot_frame,
+            welcomes=self._welcomes,
+            on_peer_address=self._on_peer_address,
+            on_refused=self._on_refused,
             limits=TransportLimits(
                 frame_bytes_max=config.command_bytes_max + _FRAME_SLACK_BYTES,
                 queue_bytes_max=max(
@@ -243,7 +264,9 @@ class Node:
     def _start_group(
         self,
         stack: AsyncExitStack,
+        nonce: bytes,
         cluster_id: bytes,
+        data_dir: DataDir,
         log_store: LogStore,
         kv_store: KvStore,
         transport: Transport,
@@ -262,9 +285,18 @@ class Node:
             applied=EntryId(machine.applied_term, machine.applied_index),
             random=self._random,
             now_ns=self._clock.now_ns(),
+            membership=decode_membership(machine.membership) if machine.membership else None,
         )
-        self._loop, self._log_store = loop, log_store
+        self._loop, self._log_store, self._transport, self._nonce = loop, log_store, transport, nonce
+        roster = self._roster = Roster(config, lambda: core.membership)
         writer, saves = self._start_threads(stack, log_store, kv_store)
+        snapshots = self._make_snapshots(stack, data_dir, kv_store, log_store, group_log)
+        self._compactor = Compactor(
+            group_log,
+            config=config,
+            durable_index=lambda: kv_store.durable_index,
+            needed_index=lambda: snapshots.needed_index,
+        )
         group = self._group = Group(
             group_id=GROUP_ID,
             config=config,
@@ -279,7 +311,10 @@ class Node:
             call_soon=lambda callback: loop.call_soon(_or_die, callback),
             call_later=lambda seconds, callback: loop.call_later(seconds, _or_die, callback),
             on_leader=lambda leader_id: view.on_leader(leader_id),
+            on_members=self._on_members,
+            snapshots=snapshots,
         )
+        snapshots.attach(group)
         stack.callback(group.stop)
         view = self._view = View(
             cluster_id=cluster_id,
@@ -287,6 +322,7 @@ class Node:
             table=table,
             clock=self._clock,
             group=group,
+            roster=roster,
             transport=transport,
             log_store=log_store,
             kv_store=kv_store,
@@ -297,7 +333,7 @@ class Node:
             config_path=self._config_path,
         )
         self._clients = view.clients = Clients(
-            config=config, table=table, group=group, clock=self._clock, node=view
+            config=config, table=table, group=group, clock=self._clock, node=view, roster=roster
         )
         log.info(
             "node %d: cluster %s, term %d, log up to %d, applied up to %d",
@@ -308,8 +344,38 @@ class Node:
             core.last_applied,
         )
         transport.start(cluster_id, announced=(config.member.peer_host, config.member.peer_port))
+        self._on_members()
         self._tick()
         self._watch_log_size()
+
+    def _make_snapshots(
+        self,
+        stack: AsyncExitStack,
+        data_dir: DataDir,
+        kv_store: KvStore,
+        log_store: LogStore,
+        group_log: GroupLog,
+    ) -> SnapshotExchange:
+        loop = self._loop
+        outgoing = Worker(on_failure=_die, name="snapshot-out")
+        stack.callback(outgoing.close)
+        incoming = Worker(on_failure=_die, name="snapshot-in")
+        stack.callback(incoming.close)
+        self._snapshots = SnapshotExchange(
+            node_id=self._config.node_id,
+            limits=transfer_limits(self._config),
+            data_dir=data_dir,
+            kv_store=kv_store,
+            log_store=log_store,
+            group_log=group_log,
+            clock=self._clock,
+            send=lambda to, body: self._transport.send_snapshot(to, GROUP_ID, body),
+            outgoing=outgoing,
+            incoming=incoming,
+            tell=lambda callback: loop.call_soon_threadsafe(_or_die, callback),
+            call_later=lambda seconds, callback: loop.call_later(seconds, _or_die, callback),
+        )
+        return self._snapshots
 
     def _watch_fitness(self, group: Group) -> Fitness:
         config, path = self._config, Path(self._config.data_dir)
@@ -329,7 +395,12 @@ class Node:
         flush = self._observer.watched("state-flush", kv_store.flush, tell=tell)
         flusher = Flusher(flush, on_failure=_die)
         stack.callback(flusher.close)
-        return writer, Saves(flusher.request, self._clock)
+        saves = Saves(
+            flusher.request,
+            self._clock,
+            on_flushed=lambda: tell(_or_die, self._on_flushed),
+        )
+        return writer, saves
 
     # -- callbacks --------------------------------------------------------------------------
 
@@ -348,6 +419,73 @@ class Node:
         except BaseException as error:  # noqa: BLE001 - a defect: whatever it is, the node must not go on
             _die(error)
 
+    def _on_flushed(self) -> None:
+        self._compactor.on_flushed()
+
+    def _on_snapshot_frame(self, sender: int, group_id: int, body: bytes) -> None:
+        """Raises ProtocolError for what no correct peer sends: its connection is closed."""
+        if self._group is None:
+            return
+        if group_id != GROUP_ID:
+            raise ProtocolError(f"node {sender} speaks of group {group_id}, which is not hosted here")
+        try:
+            self._snapshots.on_frame(sender, body)
+        except ProtocolError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a defect: whatever it is, the node must not go on
+            _die(error)
+
+    def _welcomes(self, node_id: int) -> Refusal | None:
+        if self._group is None:
+            return None
+        core = self._group.core
+        return refusal_of(node_id, core.committed_membership, core.membership)
+
+    def _on_peer_address(self, node_id: int, address: Address) -> None:
+        if self._group is not None:
+            self._roster.note_peer_address(node_id, address)
+            self._on_members()
+
+    def _on_refused(self, node_id: int, code: RefusalCode, reason: str) -> None:
+        if code is REMOVED and not self._is_removed:
+            log.error("node %d: node %d says: %s", self._config.node_id, node_id, reason)
+            self._note_removed()
+
+    def _on_members(self) -> None:
+        """The membership, or whom this node speaks to, has changed."""
+        assert self._group is not None, "a group has members"
+        core = self._group.core
+        self._roster.refresh()
+        if core.is_removed and not self._is_removed:
+            self._note_removed()
+        if not self._is_removed:
+            self._transport.set_peers(self._roster.peer_addresses(core.peers))
+
+    def _note_removed(self) -> None:
+        """Disturb nobody any more."""
+        assert self._group is not None, "a group has members"
+        self._is_removed = True
+        log.error(
+            "node %d: this node was removed from the cluster for good, and serves nobody any more; "
+            "its directory %s can be deleted",
+            self._config.node_id,
+            self._config.data_dir,
+        )
+        self._group.core.step_down(self._clock.now_ns())
+        self._transport.set_peers({})
+
+    def _tell_addresses(self) -> None:
+        """As the leader, let the log know how members are reached that it doesn't know of."""
+        group = self._group
+        if group is None or not group.is_serving:
+            return
+        for member in self._roster.untold():
+            nonce = self._nonce if member.node_id == self._config.node_id else b""
+            try:
+                group.change_membership(MoveMember(member.node_id, encode_place(member, nonce)))
+            except (ChangeRefused, ProposalDropped):
+                return
+
     def _on_synced(self, ticket: int) -> None:
         """On the writer's thread."""
         assert self._group is not None, "only a group asks for syncs"
@@ -357,7 +495,7 @@ class Node:
         logging.getLogger().setLevel(config.log_level.upper())
         self._observer.adopt(config)
         if self._group is not None and self._clients is not None:
-            self._group.config = config
+            self._group.config = self._compactor.config = config
             if self._fitness is not None:
                 self._fitness.adopt(config)
             self._clients.adopt(config)
@@ -370,9 +508,11 @@ class Node:
             self._watchdog.give_sign()
         if self._observer.on_tick():
             self._view.sample()
+            _or_die(self._tell_addresses)
         if self._fitness is not None:
             _or_die(self._fitness.on_tick)
         _or_die(self._group.on_tick)
+        _or_die(self._snapshots.on_tick)
         _or_die(self._clients.on_tick)
         self._observer.await_tick()
         self._loop.call_later(_TICK_SECONDS, self._tick)
@@ -384,7 +524,7 @@ class Node:
         if size_bytes >= limit_bytes:
             self._log_bytes_warned = size_bytes
             log.warning(
-                "node %d: the Raft log has %d MB; it is not compacted in this version, watch the disk",
+                "node %d: the Raft log has %d MB; what was flushed should be gone from it, watch the disk",
                 self._config.node_id,
                 size_bytes >> 20,
             )
@@ -396,7 +536,7 @@ class Node:
         """Give leadership away and let pending writes settle, within bounds."""
         group = self._group
         assert group is not None, "the group was started"
-        if group.is_leader and self._config.other_members:
+        if group.is_leader and group.has_peers:
             successor = group.hand_over()
             log.info("node %d: stopping, leadership is handed to node %s", self._config.node_id, successor)
             await _until(lambda: not group.is_leader, _HANDOVER_SECONDS)

@@ -229,6 +229,12 @@ class Proposals:
             done.batch.entry_id = entry_id
         return settled
 
+    def lose_track_to(self, index: int) -> None:
+        """A snapshot jumped over everything up to `index`: nobody here knows what was in there."""
+        for batch in chain(self._pending.pop_to(index), self._outbox.batches):
+            if not batch.is_settled:
+                batch.lose_track()
+
     # -- time -------------------------------------------------------------------------------
 
     def on_tick(self, now_ns: int) -> None:

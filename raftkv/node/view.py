@@ -35,6 +35,7 @@ from raftkv.node.fitness import Fitness
 from raftkv.node.group import Group
 from raftkv.node.observer import Observer
 from raftkv.node.pulse import Rates, Totals
+from raftkv.node.roster import Roster
 from raftkv.node.saves import Saves
 from raftkv.raft import NOBODY
 from raftkv.runtime_settings import RuntimeSettings
@@ -57,6 +58,7 @@ class View:
         table: CommandTable,
         clock: Clock,
         group: Group,
+        roster: Roster,
         transport: Transport,
         log_store: LogStore,
         kv_store: KvStore,
@@ -72,6 +74,7 @@ class View:
         self._table = table
         self._clock = clock
         self._group = group
+        self._roster = roster
         self._transport = transport
         self._log_store = log_store
         self._kv_store = kv_store
@@ -116,7 +119,7 @@ class View:
         self.on_leader(raft.leader_id)
         followers = {peer.node_id: peer for peer in raft.peers}
         members = []
-        for member in self._settings.config.members:
+        for member in self._roster.members:
             status = self._look_at(member)
             follower = followers.get(member.node_id)
             if follower is not None:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 
 from rocksdict import Rdict, ReadOptions, WriteBatch
 
+from raftkv.raft.codec import ENTRY_HEADER_BYTES
 from raftkv.raft.types import Compacted, Entry, EntryId, HardState
 from raftkv.storage.errors import LogCorrupted
 from raftkv.storage.log_rows import (
@@ -45,6 +46,7 @@ class GroupLog:
     def __init__(self, database: Rdict, writes: LogWrites, group_id: int) -> None:
         """Find the ends of the log and check the newest part. Raises LogCorrupted, StorageFailure."""
         self._database = database
+        self._appended_bytes = 0
         self._writes = writes
         self._keys = LogKeys(group_id)
         #: Confine an iterator to this group's entries.
@@ -59,6 +61,11 @@ class GroupLog:
             self._verify_newest()
             self._runs = TermRuns(self._first_index, self._last_index + 1, self._stored_term)
         self._check_boundary_term()
+
+    @property
+    def appended_bytes(self) -> int:
+        """Bytes of all entries written since the log was opened."""
+        return self._appended_bytes
 
     @property
     def hard_state(self) -> HardState:
@@ -104,6 +111,7 @@ class GroupLog:
             prefix = self._keys.entries_first
             for entry in entries:
                 batch.put(prefix + entry.index.to_bytes(8, "big"), entry_row(entry))
+                self._appended_bytes += len(entry.payload) + ENTRY_HEADER_BYTES
             self._delete(batch, first=entries[-1].index + 1, end=self._last_index + 1)
         self._writes.write(batch)
         if hard_state is not None:

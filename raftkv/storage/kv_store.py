@@ -19,8 +19,9 @@ Invariants:
 from __future__ import annotations
 
 import struct
+import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -72,6 +73,8 @@ class KvStore:
         self._write_options.disable_wal = True  # type: ignore[method-assign, assignment]
         # A full store refuses at once instead of keeping the event loop, and the GIL, until it has room.
         self._write_options.no_slowdown = True
+        #: Held by whoever is in a call that must not meet the closing of the database.
+        self._flushing = threading.Lock()
         self._scans: weakref.WeakSet[Scan] = weakref.WeakSet()
         self._failure: StorageFailure | None = None
         self._applied = self._read_applied()
@@ -165,7 +168,8 @@ class KvStore:
         # Read before the flush begins: a write that comes later may miss the flushed memtable.
         applied_index = self._applied.index
         try:
-            self._database.flush()
+            with self._flushing:
+                self._database.flush()
         except Exception as error:
             self._failure = StorageFailure("flushing the state", error)
             raise self._failure from error
@@ -182,9 +186,34 @@ class KvStore:
         self.flush()
         self.flush()
         try:
-            Checkpoint(self._database).create_checkpoint(str(path))
+            with self._flushing:
+                Checkpoint(self._database).create_checkpoint(str(path))
         except Exception as error:
             raise failure_of(f"making a checkpoint at {path}", error) from error
+
+    def switch_to(self, path: Path) -> Callable[[], None]:
+        """Go on with the store at `path`, which exists; give what closes the old one, for a thread.
+
+        Scans of the old one end. Raises StorageFailure, with the old one still in place.
+        """
+        database = open_database(path, state_options(), create=False, what="the state")
+        old, old_scans = self._database, list(self._scans)
+        for scan in old_scans:
+            scan.cut_off()
+        self._scans.clear()
+        self._path = path
+        self._database = database
+        self._applied = self._read_applied()
+        self._durable_index = self._applied.index
+
+        def close_old() -> None:
+            with self._flushing:
+                try:
+                    old.close()
+                except Exception as error:
+                    raise failure_of("closing the old state", error) from error
+
+        return close_old
 
     def size_bytes(self) -> int:
         """Give the space that the database takes on the disk."""

@@ -30,6 +30,7 @@ from raftkv.node.disk_watch import DiskWatch
 from raftkv.node.fitness import Fitness
 from raftkv.node.group import Group
 from raftkv.node.observer import Observer
+from raftkv.node.roster import Roster
 from raftkv.node.saves import Saves
 from raftkv.node.view import View
 from raftkv.raft import Entry, EntryId, HardState, Message, RaftCore, decode, encode
@@ -366,6 +367,16 @@ class Sized:
         return 1000
 
 
+class NoSnapshots:
+    """For a log that is never dropped."""
+
+    def send_to(self, node_id: int) -> None:
+        raise AssertionError(f"node {node_id} lacks what no log here has dropped")
+
+    def install(self, entry_id: EntryId) -> None:
+        raise AssertionError(f"nobody sent a snapshot of {entry_id}")
+
+
 class Node:
     """One node: its group, its clients and what they stand on."""
 
@@ -407,7 +418,10 @@ class Node:
             call_soon=self.loop.call_soon,
             call_later=self.loop.call_later,
             on_leader=lambda leader_id: self.view.on_leader(leader_id),
+            on_members=self._on_members,
+            snapshots=NoSnapshots(),
         )
+        self.roster = Roster(config, lambda: self.core.membership)
         self.disk.on_synced = self.group.on_synced
         self.disk_watch = DiskWatch(clock, config)
         self.disk.on_begun, self.disk.on_ended = self.disk_watch.begin, self.disk_watch.end
@@ -423,6 +437,7 @@ class Node:
             table=TABLE,
             clock=clock,
             group=self.group,
+            roster=self.roster,
             transport=self.links,
             log_store=Sized(),
             kv_store=Sized(),
@@ -432,10 +447,18 @@ class Node:
             request_stop=self._note_stop,
         )
         self.clients = self.view.clients = Clients(
-            config=config, table=TABLE, group=self.group, clock=clock, node=self.view
+            config=config,
+            table=TABLE,
+            group=self.group,
+            clock=clock,
+            node=self.view,
+            roster=self.roster,
         )
         #: Time stands still for it: it does nothing, and nothing reaches it.
         self.is_stopped = False
+
+    def _on_members(self) -> None:
+        self.roster.refresh()
 
     def _on_settings(self, config: Config) -> None:
         self.group.config = config
