@@ -163,7 +163,7 @@ def check_against(group: GroupLog, model: Model, bytes_max: int) -> None:
         assert group.read(first + 1, first + 2, 0) == model.entries[1:2]
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(script=st.lists(steps, max_size=8))
 def test_log_is_the_list_that_was_written(script: list[Step]) -> None:
     """Raft Figure 2, receiver steps 3 and 4, and §7: a conflicting suffix goes, or what was compacted."""
