@@ -271,6 +271,21 @@ class Config:
         default=64 * _MB, metadata=_key(Size(_MB, _TB), "unsent bytes to one peer")
     )
 
+    # -- snapshots for nodes that are far behind --
+
+    #: Chunks that such a node has asked for and not written yet; it holds them in memory.
+    snapshot_window_chunks: int = field(
+        default=16, metadata=_key(Integer(1, 256), "chunks of a snapshot under way to one node")
+    )
+    #: Bytes.
+    snapshot_chunk_bytes: int = field(
+        default=256 << 10, metadata=_key(Size(4 << 10, 4 * _MB), "size of a snapshot's chunk")
+    )
+    #: Bytes per second, to all nodes together. 0: as fast as it goes; else at least a chunk in a second.
+    snapshot_rate_bytes_max: int = field(
+        default=64 * _MB, metadata=_key(Size(0, _TB), "snapshot bytes that are sent per second; 0: any")
+    )
+
     # -- memory and disk --
 
     #: Payload bytes of recent entries kept in memory for followers that are a little behind.
@@ -558,6 +573,12 @@ def _check_sizes(config: Config) -> None:
                 f"{getattr(config, smaller)} must not exceed {larger} ({getattr(config, larger)})",
                 key=smaller,
             )
+    if 0 < config.snapshot_rate_bytes_max < config.snapshot_chunk_bytes:
+        raise ConfigError(
+            f"{config.snapshot_rate_bytes_max} must be 0 or at least snapshot_chunk_bytes "
+            f"({config.snapshot_chunk_bytes})",
+            key="snapshot_rate_bytes_max",
+        )
     if config.heartbeat_interval_ms * 2 > config.election_timeout_ms:
         raise ConfigError(
             f"{config.heartbeat_interval_ms} must be at most half of election_timeout_ms "

@@ -57,6 +57,9 @@ OTHER_VALUES = {
     "committed_bytes_max": "2097152",
     "pending_reads_max": "128",
     "peer_queue_bytes_max": "134217728",
+    "snapshot_window_chunks": "4",
+    "snapshot_chunk_bytes": "65536",
+    "snapshot_rate_bytes_max": "0",
     "log_cache_bytes_max": "16777216",
     "cache_bytes_max": "1048576",
     "flush_commands_max": "1000",
@@ -293,6 +296,9 @@ def test_limits_that_contradict_are_refused() -> None:
     )
     assert refusal({"heartbeat_interval_ms": 300}) == (
         "heartbeat_interval_ms: 300 must be at most half of election_timeout_ms (500)"
+    )
+    assert refusal({"snapshot_rate_bytes_max": "100kb"}) == (
+        "snapshot_rate_bytes_max: 102400 must be 0 or at least snapshot_chunk_bytes (262144)"
     )
 
 
