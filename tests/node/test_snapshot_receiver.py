@@ -80,7 +80,7 @@ class Follower:
         while wants:
             for name, offset, length in wants:
                 self.answer(name, offset, length, of=of)
-            self.disk.work(100)
+            self.disk.work(len(wants))
             wants = self.wants()
 
 
@@ -121,11 +121,24 @@ def test_when_all_is_written_it_is_verified_and_then_complete() -> None:
     follower.disk.work()
     follower.answer_all()
     assert follower.disk.log[-1] == "finish"
+    assert follower.rig.completed[2] == []
     follower.disk.work()
     assert follower.said() == [Done(SOURCE.snapshot_id)]
     assert follower.rig.completed[2] == [an_offer()]
     assert follower.disk.incoming[SOURCE.snapshot_id].files == SOURCE.files
     assert follower.receiver.progress() is None
+
+
+def test_nothing_is_verified_before_it_is_written() -> None:
+    """The order of the disk's work is the receiver's, too."""
+    follower = Follower()
+    follower.fetching(an_offer(OTHER, chunk=5))
+    follower.answer("c", 0, 5, of=OTHER)
+    follower.answer("c", 5, 5, of=OTHER)
+    follower.disk.work()
+    assert "finish" not in follower.disk.log
+    follower.disk.work()
+    assert follower.disk.log[-1] == "finish"
 
 
 def test_done_is_said_again_to_a_repeated_offer_but_a_newer_one_is_opened_again() -> None:
@@ -245,10 +258,33 @@ def test_a_disk_that_takes_its_time_is_no_silence_of_the_leader() -> None:
     follower = Follower()
     for name, offset, length in follower.fetching():
         follower.answer(name, offset, length)
-    follower.rig.pass_time(2 * ABANDON_TICKS)
     follower.hear(an_offer())
     assert follower.said() == [Holding(SOURCE.snapshot_id, 0)]
+    follower.rig.pass_time(2 * ABANDON_TICKS)
     follower.disk.work(4)
+    assert len(follower.wants()) == 3
+    follower.rig.pass_time()
+    assert follower.receiver.progress() is not None
+
+
+def test_an_opening_that_takes_its_time_is_no_silence_of_the_leader() -> None:
+    """What an older transfer left is verified then."""
+    follower = Follower()
+    follower.hear(an_offer())
+    follower.rig.pass_time(2 * ABANDON_TICKS)
+    follower.disk.work()
+    follower.rig.pass_time()
+    assert follower.receiver.progress() is not None
+
+
+def test_a_chunk_that_comes_makes_the_pauses_short_again() -> None:
+    """The leader is there."""
+    follower = Follower()
+    follower.fetching()
+    follower.rig.pass_time(SILENCE_TICKS)
+    assert len(follower.wants()) == 4
+    follower.answer("a", 0)
+    follower.rig.pass_time(SILENCE_TICKS)
     assert len(follower.wants()) == 3
 
 

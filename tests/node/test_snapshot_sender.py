@@ -263,6 +263,34 @@ def test_the_rate_bounds_what_all_followers_get() -> None:
     assert 200 <= chunks <= 206
 
 
+def test_a_follower_that_waits_for_the_rate_is_neither_given_up_nor_offered_anything_again() -> None:
+    """It asks for the end of a snapshot, and hears a chunk in each second."""
+    rig = offered(rate_bytes=64)
+    sent(rig)
+    for place in (0, 64, 128, 192):
+        rig.hand_over(2, 1, want(place, min(64, 200 - place)))
+    rig.read(1)
+    ticks = 0
+    while rig.senders[1].progress()[0].chunks_open:
+        rig.pass_time()
+        rig.read(1)
+        ticks += 1
+    assert ticks > ABANDON_TICKS
+    assert kinds(rig) == ["Chunk"] * 4
+    assert rig.ended[1] == []
+
+
+def test_a_bucket_does_not_save_up_while_nothing_goes() -> None:
+    """A transfer that begins after an hour begins with a short burst, too."""
+    bucket = TokenBucket(1000)
+    for now_ns in (0, 3_600_000 * MS):
+        passed = 0
+        while bucket.is_open(now_ns):
+            bucket.take(10)
+            passed += 10
+        assert passed == 50
+
+
 def test_a_bucket_lets_bursts_pass_and_keeps_the_average() -> None:
     """Chunks larger than a burst go too, and are owed."""
     bucket = TokenBucket(1000)
