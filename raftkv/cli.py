@@ -21,7 +21,8 @@ import typer
 
 from raftkv import __version__
 from raftkv.cluster_dir import ClusterDirRefused, ClusterShape
-from raftkv.config import SETTINGS, Config, ConfigError, Setting, config_from, read_toml
+from raftkv.config import Config, ConfigError
+from raftkv.config_sources import SETTINGS, Setting, config_from, read_toml
 from raftkv.node_process import exit_with_parent
 from raftkv.passwords import PASSWORD_VARIABLE, given_password, look_or_ask
 from raftkv.status import Place, StatusUnavailable

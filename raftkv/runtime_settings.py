@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from raftkv.config import SETTINGS, Config, ConfigError, Setting, read_toml
+from raftkv.config import Config, ConfigError
+from raftkv.config_sources import SETTINGS, Setting, read_toml
 from raftkv.config_values import Choice, Flag, Integer, Number, Size, Text
 
 #: Parameters that clients and tools ask for and that hold one value here (redis CONFIG GET).

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftkv.config import SETTINGS, Config, ConfigError, Member, Setting, config_from, is_loopback, read_toml
+from raftkv.config import Config, ConfigError, Member, is_loopback
+from raftkv.config_sources import SETTINGS, Setting, config_from, read_toml
 from raftkv.config_values import Members, Size
 from raftkv.runtime_settings import RuntimeSettings, SettingRefused
 
@@ -63,6 +64,9 @@ OTHER_VALUES = {
     "log_cache_bytes_max": "16777216",
     "cache_bytes_max": "1048576",
     "flush_commands_max": "1000",
+    "flush_bytes_max": "8388608",
+    "log_tail_bytes": "4194304",
+    "promotion_lag_entries_max": "100",
     "log_warn_bytes": "1073741824",
     "disk_free_min": "1048576",
     "disk_stall_ms": "500",

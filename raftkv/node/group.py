@@ -154,18 +154,9 @@ class Group:
         retry_ns = 2 * config.heartbeat_interval_ms * 1_000_000
         run = partial(run_together, machine)
         self.reads = ReadQueue[SharingReader](core, retry_ns=retry_ns, look=self._look_at_clocks, run=run)
+        self._applier = self._make_applier(request_flush)
         self._ticket = 0
         self._unsynced: deque[_Unsynced] = deque()
-        self._applier = Applier(
-            config=config,
-            core=core,
-            machine=machine,
-            proposals=self.proposals,
-            clock=clock,
-            log_clock=self.log_clock,
-            wake=self.wake,
-            request_flush=request_flush,
-        )
         self._long_reads = LongReads(clock)
         self._is_stopped = False
         self._ticked_ns = clock.now_ns()
@@ -174,6 +165,18 @@ class Group:
         self._is_expiry_wanted = False
         #: The newest entry that removes due keys, proposed here.
         self._expiry = EntryId(0, 0)
+
+    def _make_applier(self, request_flush: Callable[[], object]) -> Applier:
+        return Applier(
+            config=self._config,
+            core=self.core,
+            machine=self.machine,
+            proposals=self.proposals,
+            clock=self.clock,
+            log_clock=self.log_clock,
+            wake=self.wake,
+            request_flush=request_flush,
+        )
 
     @property
     def config(self) -> Config:

@@ -15,13 +15,15 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raftkv import __version__
 from raftkv.commands import build_table
+from raftkv.commands.table import CommandTable
 from raftkv.config import Config
 from raftkv.machine import Machine
+from raftkv.node.admission import ADMISSION, Admission
 from raftkv.node.bootstrap import form_cluster, open_identity
 from raftkv.node.clients import Clients, bind_socket
 from raftkv.node.clock import Clock
@@ -33,18 +35,15 @@ from raftkv.node.fitness import Fitness
 from raftkv.node.group import Group
 from raftkv.node.observer import Observer
 from raftkv.node.open_files import room_for_clients
-from raftkv.node.roster import Roster, encode_place, refusal_of
+from raftkv.node.roster import Roster
 from raftkv.node.saves import Saves
 from raftkv.node.snapshot_transfer import transfer_limits
 from raftkv.node.snapshots import SnapshotExchange
 from raftkv.node.view import View
 from raftkv.node.watchdog import Watchdog
 from raftkv.raft import (
-    ChangeRefused,
     EntryId,
     Message,
-    MoveMember,
-    ProposalDropped,
     ProtocolError,
     RaftCore,
     RequestVote,
@@ -57,6 +56,7 @@ from raftkv.storage import (
     DataDirRefused,
     Flusher,
     GroupLog,
+    Identity,
     KvStore,
     LogStore,
     StorageFailure,
@@ -64,7 +64,7 @@ from raftkv.storage import (
     settle_log_with_state,
 )
 from raftkv.storage.worker import Worker
-from raftkv.transport import REMOVED, Address, Refusal, RefusalCode, Transport, TransportLimits
+from raftkv.transport import Address, Refusal, RefusalCode, Transport, TransportLimits
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +142,15 @@ def _loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
+@dataclass(slots=True)
+class Disks:
+    """What a node keeps on its disk, open."""
+
+    data_dir: DataDir
+    log_store: LogStore
+    kv_store: KvStore
+
+
 class Node:
     """One node from start to stop; `run` is called once."""
 
@@ -166,7 +175,7 @@ class Node:
         self._fitness: Fitness | None = None
         self._clients: Clients | None = None
         self._log_bytes_warned = 0
-        self._is_removed = False
+        self._admission: Admission | None = None
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT. Raises DataDirRefused, StorageFailure, OSError."""
@@ -209,7 +218,8 @@ class Node:
         if cluster_id is None:
             return
         settle_log_with_state(log_store.group(GROUP_ID), kv_store.applied, data_dir.installed)
-        self._start_group(stack, identity.nonce, cluster_id, data_dir, log_store, kv_store, transport)
+        assert data_dir.identity is not None, "the cluster is formed"
+        self._start_group(stack, data_dir.identity, Disks(data_dir, log_store, kv_store), transport)
         assert self._clients is not None, "the group was started"
         await self._clients.listen(client_socket, is_standalone=False)
         if standalone_socket is not None:
@@ -262,39 +272,25 @@ class Node:
         )
 
     def _start_group(
-        self,
-        stack: AsyncExitStack,
-        nonce: bytes,
-        cluster_id: bytes,
-        data_dir: DataDir,
-        log_store: LogStore,
-        kv_store: KvStore,
-        transport: Transport,
+        self, stack: AsyncExitStack, identity: Identity, disks: Disks, transport: Transport
     ) -> None:
         """Recover the group from the disk and begin to take part."""
-        config = self._config
-        loop = asyncio.get_running_loop()
+        config, cluster_id = self._config, identity.cluster_id
+        assert cluster_id is not None, "the cluster is formed"
+        loop = self._loop = asyncio.get_running_loop()
+        self._log_store, self._transport = disks.log_store, transport
         table = build_table()
-        group_log = log_store.group(GROUP_ID)
-        machine = Machine(kv_store, table, cache_bytes_max=config.cache_bytes_max)
+        group_log = disks.log_store.group(GROUP_ID)
+        machine = Machine(disks.kv_store, table, cache_bytes_max=config.cache_bytes_max)
         self._observer.attach(table, machine.commands)
-        core = RaftCore(
-            config.raft_config(),
-            group_log.hard_state,
-            group_log,
-            applied=EntryId(machine.applied_term, machine.applied_index),
-            random=self._random,
-            now_ns=self._clock.now_ns(),
-            membership=decode_membership(machine.membership) if machine.membership else None,
-        )
-        self._loop, self._log_store, self._transport, self._nonce = loop, log_store, transport, nonce
-        roster = self._roster = Roster(config, lambda: core.membership)
-        writer, saves = self._start_threads(stack, log_store, kv_store)
-        snapshots = self._make_snapshots(stack, data_dir, kv_store, log_store, group_log)
+        core = self._make_core(machine, group_log)
+        roster = Roster(config, lambda: core.membership)
+        writer, saves = self._start_threads(stack, disks)
+        snapshots = self._make_snapshots(stack, disks, group_log)
         self._compactor = Compactor(
             group_log,
             config=config,
-            durable_index=lambda: kv_store.durable_index,
+            durable_index=lambda: disks.kv_store.durable_index,
             needed_index=lambda: snapshots.needed_index,
         )
         group = self._group = Group(
@@ -310,31 +306,23 @@ class Node:
             request_flush=saves.begin,
             call_soon=lambda callback: loop.call_soon(_or_die, callback),
             call_later=lambda seconds, callback: loop.call_later(seconds, _or_die, callback),
-            on_leader=lambda leader_id: view.on_leader(leader_id),
+            on_leader=lambda leader_id: self._view.on_leader(leader_id),
             on_members=self._on_members,
             snapshots=snapshots,
         )
         snapshots.attach(group)
         stack.callback(group.stop)
-        view = self._view = View(
+        self._admission = Admission(
+            config=config,
+            nonce=identity.nonce,
             cluster_id=cluster_id,
-            settings=self._settings,
-            table=table,
-            clock=self._clock,
             group=group,
             roster=roster,
-            transport=transport,
-            log_store=log_store,
-            kv_store=kv_store,
-            saves=saves,
-            observer=self._observer,
-            fitness=self._watch_fitness(group),
-            request_stop=self._stop.set,
-            config_path=self._config_path,
+            peers=transport,
+            now_ns=self._clock.now_ns,
         )
-        self._clients = view.clients = Clients(
-            config=config, table=table, group=group, clock=self._clock, node=view, roster=roster
-        )
+        transport.answer_questions(ADMISSION, self._admission.on_question)
+        self._make_front(cluster_id, table, group, roster, disks, saves)
         log.info(
             "node %d: cluster %s, term %d, log up to %d, applied up to %d",
             config.node_id,
@@ -348,14 +336,42 @@ class Node:
         self._tick()
         self._watch_log_size()
 
-    def _make_snapshots(
-        self,
-        stack: AsyncExitStack,
-        data_dir: DataDir,
-        kv_store: KvStore,
-        log_store: LogStore,
-        group_log: GroupLog,
-    ) -> SnapshotExchange:
+    def _make_core(self, machine: Machine, group_log: GroupLog) -> RaftCore:
+        return RaftCore(
+            self._config.raft_config(),
+            group_log.hard_state,
+            group_log,
+            applied=EntryId(machine.applied_term, machine.applied_index),
+            random=self._random,
+            now_ns=self._clock.now_ns(),
+            membership=decode_membership(machine.membership) if machine.membership else None,
+        )
+
+    def _make_front(
+        self, cluster_id: bytes, table: CommandTable, group: Group, roster: Roster, disks: Disks, saves: Saves
+    ) -> None:
+        """Make what clients meet."""
+        view = self._view = View(
+            cluster_id=cluster_id,
+            settings=self._settings,
+            table=table,
+            clock=self._clock,
+            group=group,
+            roster=roster,
+            transport=self._transport,
+            log_store=disks.log_store,
+            kv_store=disks.kv_store,
+            saves=saves,
+            observer=self._observer,
+            fitness=self._watch_fitness(group),
+            request_stop=self._stop.set,
+            config_path=self._config_path,
+        )
+        self._clients = view.clients = Clients(
+            config=self._config, table=table, group=group, clock=self._clock, node=view, roster=roster
+        )
+
+    def _make_snapshots(self, stack: AsyncExitStack, disks: Disks, group_log: GroupLog) -> SnapshotExchange:
         loop = self._loop
         outgoing = Worker(on_failure=_die, name="snapshot-out")
         stack.callback(outgoing.close)
@@ -364,9 +380,9 @@ class Node:
         self._snapshots = SnapshotExchange(
             node_id=self._config.node_id,
             limits=transfer_limits(self._config),
-            data_dir=data_dir,
-            kv_store=kv_store,
-            log_store=log_store,
+            data_dir=disks.data_dir,
+            kv_store=disks.kv_store,
+            log_store=disks.log_store,
             group_log=group_log,
             clock=self._clock,
             send=lambda to, body: self._transport.send_snapshot(to, GROUP_ID, body),
@@ -384,15 +400,13 @@ class Node:
         self._fitness = Fitness(group, self._disk_watch, space, guard)
         return self._fitness
 
-    def _start_threads(
-        self, stack: AsyncExitStack, log_store: LogStore, kv_store: KvStore
-    ) -> tuple[SyncWriter, Saves]:
+    def _start_threads(self, stack: AsyncExitStack, disks: Disks) -> tuple[SyncWriter, Saves]:
         """Start those who wait for the disk."""
         tell = self._loop.call_soon_threadsafe
-        sync = self._observer.watched("fsync", self._disk_watch.watched(log_store.sync), tell=tell)
+        sync = self._observer.watched("fsync", self._disk_watch.watched(disks.log_store.sync), tell=tell)
         writer = SyncWriter(sync, on_synced=self._on_synced, on_failure=_die)
         stack.callback(writer.close)
-        flush = self._observer.watched("state-flush", kv_store.flush, tell=tell)
+        flush = self._observer.watched("state-flush", disks.kv_store.flush, tell=tell)
         flusher = Flusher(flush, on_failure=_die)
         stack.callback(flusher.close)
         saves = Saves(
@@ -436,55 +450,19 @@ class Node:
             _die(error)
 
     def _welcomes(self, node_id: int) -> Refusal | None:
-        if self._group is None:
-            return None
-        core = self._group.core
-        return refusal_of(node_id, core.committed_membership, core.membership)
+        return None if self._admission is None else self._admission.welcomes(node_id)
 
     def _on_peer_address(self, node_id: int, address: Address) -> None:
-        if self._group is not None:
-            self._roster.note_peer_address(node_id, address)
-            self._on_members()
+        if self._admission is not None:
+            self._admission.on_peer_address(node_id, address)
 
     def _on_refused(self, node_id: int, code: RefusalCode, reason: str) -> None:
-        if code is REMOVED and not self._is_removed:
-            log.error("node %d: node %d says: %s", self._config.node_id, node_id, reason)
-            self._note_removed()
+        if self._admission is not None:
+            self._admission.on_refused(node_id, code, reason)
 
     def _on_members(self) -> None:
-        """The membership, or whom this node speaks to, has changed."""
-        assert self._group is not None, "a group has members"
-        core = self._group.core
-        self._roster.refresh()
-        if core.is_removed and not self._is_removed:
-            self._note_removed()
-        if not self._is_removed:
-            self._transport.set_peers(self._roster.peer_addresses(core.peers))
-
-    def _note_removed(self) -> None:
-        """Disturb nobody any more."""
-        assert self._group is not None, "a group has members"
-        self._is_removed = True
-        log.error(
-            "node %d: this node was removed from the cluster for good, and serves nobody any more; "
-            "its directory %s can be deleted",
-            self._config.node_id,
-            self._config.data_dir,
-        )
-        self._group.core.step_down(self._clock.now_ns())
-        self._transport.set_peers({})
-
-    def _tell_addresses(self) -> None:
-        """As the leader, let the log know how members are reached that it doesn't know of."""
-        group = self._group
-        if group is None or not group.is_serving:
-            return
-        for member in self._roster.untold():
-            nonce = self._nonce if member.node_id == self._config.node_id else b""
-            try:
-                group.change_membership(MoveMember(member.node_id, encode_place(member, nonce)))
-            except (ChangeRefused, ProposalDropped):
-                return
+        if self._admission is not None:
+            self._admission.on_members()
 
     def _on_synced(self, ticket: int) -> None:
         """On the writer's thread."""
@@ -508,7 +486,8 @@ class Node:
             self._watchdog.give_sign()
         if self._observer.on_tick():
             self._view.sample()
-            _or_die(self._tell_addresses)
+            if self._admission is not None:
+                _or_die(self._admission.tell_addresses)
         if self._fitness is not None:
             _or_die(self._fitness.on_tick)
         _or_die(self._group.on_tick)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raftkv import __version__
-from raftkv.config import SETTINGS
+from raftkv.config_sources import SETTINGS
 from tests.cli.command import python, raftkv
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from raftkv.node.clock import Clock
 from raftkv.node.clock_guard import ClockBroken, ClockGuard, Fault, kernel_ticks_ns, raw_ns
-from tests.node.driven_cluster import NS_PER_MS, DrivenClock
+from tests.node.driven_parts import NS_PER_MS, DrivenClock
 
 
 class Guarded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raftkv.config import Config
 from raftkv.node.disk_watch import DiskWatch
-from tests.node.driven_cluster import DrivenClock
+from tests.node.driven_parts import DrivenClock
 
 
 class Watched:

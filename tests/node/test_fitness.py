@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from raftkv.node.disk_space import Room
-from tests.node.driven_cluster import NS_PER_MS, Cluster, Node, single_node, three_nodes
+from tests.node.driven_cluster import Cluster, Node, single_node, three_nodes
+from tests.node.driven_parts import NS_PER_MS
 from tests.node.test_view import info
 
 MB = 1 << 20
