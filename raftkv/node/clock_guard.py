@@ -21,8 +21,9 @@ from raftkv.node.clock import Clock
 
 #: `times` counts hundredths of a second.
 _COARSE_NS: Final = 15_000_000
-#: What a clock may differ by from one look to the next.
-_JUMP_NS: Final = 50_000_000
+#: What a clock may differ by from one look to the next, besides its rate: less than what a lease of the
+#: default election timeout is shortened by (25 ms), and more than `times` is wrong by.
+_JUMP_NS: Final = 20_000_000
 #: Over which time rates are compared.
 _WINDOW_NS: Final = 2_000_000_000
 #: A look that took longer was interrupted, and tells nothing.
@@ -104,14 +105,18 @@ class ClockGuard:
         return fault
 
     def _judge(self, now_ns: int, ahead_ns: list[int]) -> Fault | None:
-        if now_ns < self._now_ns or _difference(ahead_ns, self._ahead_ns) > _JUMP_NS:
+        jump_ns = _JUMP_NS + self._tolerated_ns(now_ns - self._now_ns)
+        if now_ns < self._now_ns or _difference(ahead_ns, self._ahead_ns) > jump_ns:
             return Fault.JUMP
         window_ns = now_ns - self._window_ns
         if window_ns < _WINDOW_NS:
             return None
         difference_ns = _difference(ahead_ns, self._window_ahead_ns)
         self._window_ns, self._window_ahead_ns = now_ns, ahead_ns
-        return Fault.RATE if difference_ns > window_ns * self._drift_percent // 200 + _COARSE_NS else None
+        return Fault.RATE if difference_ns > self._tolerated_ns(window_ns) + _COARSE_NS else None
+
+    def _tolerated_ns(self, elapsed_ns: int) -> int:
+        return elapsed_ns * self._drift_percent // 200
 
 
 def _difference(ahead_ns: list[int], before_ns: list[int]) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from raftkv.config import Config
+from raftkv.storage.errors import StorageFailure
 
 #: Share of the disk that the floor is at most: 1 / 10.
 _DISK_SHARE: Final = 10
@@ -31,8 +32,14 @@ class Room:
 
 
 def room_of(path: Path) -> Room:
-    """Look at the file system that holds `path`; what is kept for the superuser is not free."""
-    found = os.statvfs(path)
+    """Look at the file system that holds `path`; what is kept for the superuser is not free.
+
+    Raises StorageFailure.
+    """
+    try:
+        found = os.statvfs(path)
+    except OSError as error:
+        raise StorageFailure("looking at the disk's free space", error) from error
     return Room(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
 
@@ -48,7 +55,7 @@ class DiskSpace:
         self.sample()
 
     def sample(self) -> None:
-        """Look at the disk. Raises OSError."""
+        """Look at the disk."""
         room = self._look()
         self.free_bytes = room.free_bytes
         self.floor_bytes = min(self.config.disk_free_min, room.disk_bytes // _DISK_SHARE)

@@ -425,7 +425,7 @@ class Node:
         if group_id != GROUP_ID:
             raise ProtocolError(f"node {sender} speaks of group {group_id}, which is not hosted here")
         try:
-            if self._fitness is not None and any(type(message) is RequestVote for message in messages):
+            if self._fitness is not None and RequestVote in map(type, messages):
                 self._fitness.look_at_clock()
             self._group.on_messages(messages)
         except ProtocolError:

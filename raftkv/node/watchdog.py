@@ -9,6 +9,7 @@ process was stopped (SIGSTOP), and end it as it goes on. The watcher is forked b
 holds nothing but its end of a pipe, and ends when the pipe does. What stands still for `loop_stall_ms`
 without being stopped is killed.
 
+Process 1 of a container can't be killed from inside: there the node needs an init above it (docker --init).
 A thread that waits inside the kernel for the disk may keep the dying process, and so its connections, until
 the disk answers: nobody can help that.
 """

@@ -39,7 +39,7 @@ def test_a_clock_that_goes_right_is_trusted() -> None:
     assert clocks.guard.is_trusted
 
 
-@pytest.mark.parametrize("jump_ms", [60, 60_000, -60, -900])
+@pytest.mark.parametrize("jump_ms", [25, 60_000, -25, -900])
 def test_a_jump_is_noticed_at_the_next_look(jump_ms: int) -> None:
     """Either way; and the machine's sleep looks like one."""
     clocks = Guarded()
