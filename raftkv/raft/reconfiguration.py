@@ -182,12 +182,13 @@ def _is_settled(state: RaftState, leader: LeaderState) -> bool:
 
 def _append(state: RaftState, leader: LeaderState, membership: Membership) -> EntryId:
     """Append a membership, which is in force from now on."""
+    progresses = leader.progresses
+    for node_id in sorted(membership.member_ids - {state.node_id} - progresses.keys()):
+        # Before the entry is appended, so that there is something to send: nothing else may ever come.
+        progresses[node_id] = new_progress(state, node_id)
     entry = state.append_own(MEMBERSHIP, encode_membership(membership))
     state.memberships.append(MembershipAt(entry.index, membership))
     state.adopt_newest_membership()
-    progresses = leader.progresses
-    for node_id in sorted(membership.member_ids - {state.node_id} - progresses.keys()):
-        progresses[node_id] = new_progress(state, node_id)
     for progress in progresses.values():
         if progress.leaves_at_index == 0 and progress.node_id not in membership.member_ids:
             progress.leaves_at_index = entry.index
