@@ -75,6 +75,11 @@ class Node:
         self._stop_action: Callable[[], None] = lambda: None
 
     @property
+    def founders(self) -> tuple[int, ...]:
+        """Who founded the group, as this node was told; empty at one that joined."""
+        return self._config.voters
+
+    @property
     def core(self) -> RaftCore | None:
         """The core of the living process."""
         return self.process.core if self.process is not None else None

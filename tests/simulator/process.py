@@ -22,7 +22,7 @@ from enum import Enum
 from typing import Protocol
 
 from raftkv.raft.core import RaftCore
-from raftkv.raft.membership import ChangeRefused, MembershipChange, decode_membership
+from raftkv.raft.membership import ChangeRefused, Membership, MembershipChange, decode_membership
 from raftkv.raft.types import (
     COMMAND,
     LEADER,
@@ -145,7 +145,7 @@ class Process:
         self.log = log
         self.state = state
         self.writer = writer
-        self._observer = observer
+        self.observer = observer
         self._rng = rng
         self.read_clock = read_clock
         self._send = send
@@ -154,6 +154,8 @@ class Process:
         self._streams: dict[int, int] = {}
         #: What was received whole, until the core has decided about it.
         self._received: StateAt | None = None
+        #: The core took it, and its Ready isn't carried out yet.
+        self._is_restoring = False
         self._election_timeout_ns = config.election_timeout_ms * MILLISECOND
         settle_log_with_state(log, state)
         self.inbox: list[Input] = []
@@ -177,8 +179,13 @@ class Process:
             applied=state.applied,
             random=random.Random(rng.getrandbits(64)),
             now_ns=read_clock(),
-            membership=decode_membership(state.newest.membership) if state.newest.membership else None,
+            membership=self.membership_at_start(),
         )
+
+    def membership_at_start(self) -> Membership | None:
+        """Return the membership that the state has; None: there was none."""
+        encoded = self.state.newest.membership
+        return decode_membership(encoded) if encoded else None
 
     # -- a turn ------------------------------------------------------------------------------------
 
@@ -203,8 +210,11 @@ class Process:
         is_tick_first = self._rng.random() < 0.5
         if is_tick_first:
             self._tick_if_due(now_ns)
-        for one in inputs:
+        for position, one in enumerate(inputs):
             self._take(one, now_ns)
+            if self._is_restoring:
+                self.inbox = inputs[position + 1 :] + self.inbox  # the core wants its Ready taken first
+                return
         self._tick_if_due(now_ns)
 
     def _tick_if_due(self, now_ns: int) -> None:
@@ -234,7 +244,8 @@ class Process:
 
     def finish_turn(self) -> Iterator[StopPoint]:
         """Do what the core wants done, then answer reads."""
-        self._apply()
+        if not self._is_restoring:
+            self._apply()
         while self.core.has_ready():
             yield from self.carry_out(self.core.ready())
         if self._confirmed_reads:
@@ -252,7 +263,7 @@ class Process:
         is_writing = ready.hard_state is not None or bool(ready.entries)
         if is_writing:
             self.log.append(LogWrite(ready.hard_state, ready.entries))
-            self._observer.on_log_written(self.node_id, ready.entries)
+            self.observer.on_log_written(self.node_id, ready.entries)
             yield StopPoint.WRITTEN
         self.send_all(ready.messages)
         if ready.messages:
@@ -276,7 +287,7 @@ class Process:
 
     def send_all(self, messages: list[Message]) -> None:
         for message in messages:
-            self._observer.on_sent(self.node_id, message)
+            self.observer.on_sent(self.node_id, message)
             self._send(message)
 
     def _on_synced(self, ticket: int) -> None:
@@ -296,7 +307,7 @@ class Process:
         while self._unapplied:
             entry = self._unapplied.popleft()
             self.state.apply(entry)
-            self._observer.on_applied(self.node_id, entry)
+            self.observer.on_applied(self.node_id, entry)
             self._settle_writes(entry)
         self.core.applied(self.state.applied.index)
 
@@ -319,23 +330,35 @@ class Process:
 
     def install(self, ready: Ready) -> Iterator[StopPoint]:
         """Put the snapshot that was received in the place of state and log."""
-        snapshot = self._received
-        assert snapshot is not None, "a core restores what was received"
-        assert snapshot.entry_id == ready.snapshot, f"{ready.snapshot} restored, {snapshot} received"
+        snapshot = self.received(ready)
         if ready.hard_state is not None:
             self.log.append(LogWrite(ready.hard_state, []))
         self.log.sync()
         yield StopPoint.TERM_SYNCED
         self.state.install(snapshot)
-        self._observer.on_restored(self.node_id, snapshot)
-        self._unapplied.clear()
+        self.observer.on_restored(self.node_id, snapshot)
+        self.forget_unapplied()
         yield StopPoint.INSTALLED
         self.log.begin_behind(snapshot.entry_id)
+        self._is_restoring = False
+
+    def received(self, ready: Ready) -> StateAt:
+        """Return the snapshot that the core wants installed."""
+        snapshot = self._received
+        assert snapshot is not None, "a core restores what was received"
+        assert snapshot.entry_id == ready.snapshot, f"{ready.snapshot} restored, {snapshot} received"
+        return snapshot
+
+    def forget_unapplied(self) -> None:
+        """Forget what is committed and not applied: a snapshot has it."""
+        self._unapplied.clear()
 
     def _receive_snapshot(self, stream: SnapshotStream) -> None:
         self._received = stream.snapshot
         entry_id, membership = stream.snapshot.entry_id, stream.snapshot.membership
-        self.core.restore(entry_id, decode_membership(membership) if membership else None)
+        self._is_restoring = self.core.restore(
+            entry_id, decode_membership(membership) if membership else None
+        )
         self._send_parcel(SnapshotArrived(self.node_id, stream.sender, entry_id.index))
 
     def _stream_snapshot(self, to: int) -> None:
@@ -349,18 +372,22 @@ class Process:
             self.core.snapshot_ended(node_id, 0)
 
     def _compact(self, kept_count: int) -> None:
-        index = min(self.state.durable_index, self.log.last_index) - kept_count
+        index = min(self.droppable_index(), self.log.last_index) - kept_count
         if index >= self.log.first_index:
             self.log.drop_to(index)
-            self._observer.on_event(self.node_id, f"drops its log up to {index}")
+            self.observer.on_event(self.node_id, f"drops its log up to {index}")
+
+    def droppable_index(self) -> int:
+        """Return up to where the log isn't needed any more to bring back the state."""
+        return self.state.durable_index
 
     def _change(self, change: MembershipChange, now_ns: int) -> None:
         try:
             entry_id = self.core.change_membership(change, now_ns)
         except (NotLeader, ProposalDropped, ChangeRefused) as refusal:
-            self._observer.on_event(self.node_id, f"refuses {change}: {refusal}")
+            self.observer.on_event(self.node_id, f"refuses {change}: {refusal}")
         else:
-            self._observer.on_event(self.node_id, f"begins {change} at {entry_id}")
+            self.observer.on_event(self.node_id, f"begins {change} at {entry_id}")
 
     # -- clients -----------------------------------------------------------------------------------
 
@@ -421,7 +448,7 @@ class Process:
     def _finish(self, operation: Operation, outcome: Outcome, index: int) -> None:
         operation.outcome = outcome
         operation.index = index
-        self._observer.on_finished(self.node_id, operation)
+        self.observer.on_finished(self.node_id, operation)
 
     def _transfer(self, to: int, now_ns: int) -> None:
         try:

@@ -6,6 +6,7 @@ Knows only numbers.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tests.simulator.clock import MICROSECOND, MILLISECOND
@@ -31,6 +32,20 @@ FAULT_WEIGHTS: tuple[tuple[str, int], ...] = (
     ("remove_member", 5),
     ("promote", 2),
     ("move", 1),
+)
+
+#: What comes often where members come and go.
+_CHURN = frozenset(
+    (
+        "add_member",
+        "compact",
+        "crash",
+        "crash_at_point",
+        "flush_state",
+        "promote",
+        "remove_member",
+        "transfer",
+    )
 )
 
 
@@ -112,6 +127,21 @@ class Profile:
             ),
         )
 
+    @classmethod
+    def churning(cls, rng: random.Random) -> Profile:
+        """Draw a run in which members come and go all the time, and logs are dropped."""
+        profile = cls.drawn(rng)
+        profile.election_timeout_ms = 100
+        profile.fault_weights = tuple(
+            (name, 3 * weight if name in _CHURN else weight)
+            for name, weight in FAULT_WEIGHTS
+            if name in _CHURN or rng.random() < 0.4
+        )
+        profile.fault_interval_ns_min = 5 * MILLISECOND
+        profile.fault_interval_ns_max = rng.choice((50, 100, 300)) * MILLISECOND
+        profile.snapshot_ns_max = rng.choice((10, 50, 400)) * MILLISECOND
+        return profile
+
     def timeouts_ns(self, hundredths: int) -> int:
         """A time in hundredths of the election timeout."""
         return self.election_timeout_ms * MILLISECOND * hundredths // 100
@@ -119,3 +149,10 @@ class Profile:
     def become_calm(self) -> None:
         """From now on lose, double and hold back nothing; links and disks stay as slow as they are."""
         self.loss = self.duplication = self.straggling = 0.0
+
+
+#: By name, as on the command line.
+PROFILES: Mapping[str, Callable[[random.Random], Profile]] = {
+    "rough": Profile.drawn,
+    "churn": Profile.churning,
+}

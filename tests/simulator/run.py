@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tests.simulator.cluster import Cluster, Tally
 from tests.simulator.faults import Faults
 from tests.simulator.process import Process
-from tests.simulator.profile import Profile
+from tests.simulator.profile import PROFILES
 from tests.simulator.properties import Property, Violation
 from tests.simulator.recovery import require_recovery
 
@@ -24,10 +24,15 @@ class RunSpec:
     seed: int
     node_count: int = 3
     steps: int = 10_000
+    #: One of `PROFILES`.
+    profile: str = "rough"
 
     def command(self) -> str:
         """The command line that repeats the run."""
-        return f"python -m tests.simulator --seed {self.seed} --nodes {self.node_count} --steps {self.steps}"
+        command = (
+            f"python -m tests.simulator --seed {self.seed} --nodes {self.node_count} --steps {self.steps}"
+        )
+        return command if self.profile == "rough" else f"{command} --profile {self.profile}"
 
 
 @dataclass(slots=True)
@@ -39,10 +44,16 @@ class RunResult:
     trace_lines: list[str]
     #: None: everything held.
     failure: str | None = None
+    #: It was a property, or liveness.
+    has_violation: bool = False
     #: The property that didn't hold; None when something else failed.
     violated: type[Property] | None = None
     #: Virtual time from the end of the faults until everything was served.
     recovery_ms: int = 0
+
+    def is_violation_of(self, property_class: type[Property] | None) -> bool:
+        """Tell whether this property didn't hold; None: whether the cluster didn't recover."""
+        return self.has_violation and self.violated is property_class
 
     def report(self, tail_count: int = 60) -> str:
         """Say what failed, the end of the trace, and how to see it again."""
@@ -58,7 +69,7 @@ def run(
     cluster = Cluster(
         spec.node_count,
         rng,
-        Profile.drawn(rng),
+        PROFILES[spec.profile](rng),
         process_class=process_class,
         trace_lines_max=trace_lines_max,
     )
@@ -67,6 +78,7 @@ def run(
         result.recovery_ms = _run_to_rest(cluster, rng, spec.steps)
     except Violation as violation:
         result.failure = str(violation)
+        result.has_violation = True
         result.violated = violation.property_class
     except Exception:  # noqa: BLE001 - a core that raises anything at all has failed this seed
         result.failure = traceback.format_exc()

@@ -7,12 +7,15 @@ turn a node's election timer on, which is the one place that looks into the core
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
+from raftkv.raft.membership import AddMember, MembershipChange
 from tests.simulator.cluster import Cluster
 from tests.simulator.node import Node
 from tests.simulator.operations import LEASE_READ, WRITE, Operation, OperationKind, Outcome
-from tests.simulator.process import Process
+from tests.simulator.process import Change, Compact, Process
 from tests.simulator.profile import Profile
+from tests.simulator.properties import Violation
 
 #: The core's default, and a little more than the longest time that a lease can run.
 ELECTION_TIMEOUT_MS = 500
@@ -71,6 +74,30 @@ class Stage(Cluster):
         operation = self.ask(node, kind)
         self.run_until(lambda: operation.outcome is not Outcome.PENDING, within_ms=1_000)
         return operation
+
+    def change(self, node: Node, change: MembershipChange) -> None:
+        """Ask a node for a change of the members, as an operator would."""
+        node.receive(Change(change))
+
+    def add_learner(self, leader: Node, *, is_staged: bool = False) -> Node:
+        """Start a node and have it taken in; return it, whatever it has got by then."""
+        learner = self.join()
+        self.change(leader, AddMember(b"", is_staged=is_staged, node_id=learner.node_id))
+        return learner
+
+    def drop_log(self, node: Node) -> None:
+        """Make the node's state durable and drop all of its log that the state has."""
+        node.state.flush()
+        node.receive(Compact(0))
+
+    def wait_until(self, is_reached: Callable[[], bool], what: str, *, within_ms: int = 2_000) -> None:
+        """Go on until the scene is set as it should be."""
+        assert self.run_until(is_reached, within_ms=within_ms), what
+
+    def require(self, is_reached: Callable[[], bool], what: str, *, within_ms: int = 2_000) -> None:
+        """Go on until it is reached; a cluster that doesn't come to it isn't live."""
+        if not self.run_until(is_reached, within_ms=within_ms):
+            raise Violation(None, what)
 
     def let_time_out(self, node: Node) -> None:
         """Let the node's election timer fire at its next tick."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulator.broken_rules import answers_leave_before_the_sync
+from tests.simulator.broken_rules.logs import answers_leave_before_the_sync
 from tests.simulator.run import RunSpec, run
 
 _SEED_COUNT = 30

@@ -11,6 +11,7 @@ from tests.simulator.properties.leader_append_only import LeaderAppendOnly
 from tests.simulator.properties.leader_completeness import LeaderCompleteness
 from tests.simulator.properties.linearizable_reads import LinearizableReads
 from tests.simulator.properties.log_matching import LogMatching
+from tests.simulator.properties.membership_in_force import MembershipInForce
 from tests.simulator.properties.property import Ledger, Property, Violation
 from tests.simulator.properties.refused_writes import RefusedWrites
 from tests.simulator.properties.state_machine_safety import StateMachineSafety
@@ -26,6 +27,7 @@ ALL_PROPERTIES: tuple[type[Property], ...] = (
     AcknowledgedWrites,
     RefusedWrites,
     LinearizableReads,
+    MembershipInForce,
 )
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "Ledger",
     "LinearizableReads",
     "LogMatching",
+    "MembershipInForce",
     "Property",
     "RefusedWrites",
     "StateMachineSafety",

@@ -4,8 +4,9 @@ Each takes a `Stage` and plays; the properties judge. A healthy core passes all 
 there is a broken rule that is caught on it (`test_broken_rules`).
 """
 
-from tests.simulator.scenarios import elections, leases, replication
+from tests.simulator.scenarios import elections, joint, leases, members, replication
 from tests.simulator.scenarios.leases import drifting_profile
+from tests.simulator.scenarios.members import slow_snapshot_profile
 from tests.simulator.scenarios.replication import one_entry_profile
 from tests.simulator.scenarios.scenario import Scenario
 
@@ -29,5 +30,26 @@ LEADER_LOSES_WHAT_IT_COUNTED = Scenario(replication.leader_loses_what_it_counted
 FOLLOWER_ANSWERS_FROM_A_SLOW_DISK = Scenario(replication.follower_answers_from_a_slow_disk)
 REPORT_OF_A_CUT_WRITE = Scenario(replication.report_of_a_cut_write, node_count=5)
 OLD_ANSWER_MEETS_THE_NEXT_LIFE = Scenario(replication.old_answer_meets_the_next_life)
+BOTH_SIDES_ELECT = Scenario(joint.both_sides_elect)
+BOTH_SIDES_ARE_READ = Scenario(joint.both_sides_are_read, make_profile=drifting_profile)
+JOINT_KNOWS_NO_END = Scenario(joint.joint_knows_no_end)
+LEADER_IS_DEAF_TO_THE_OLD_VOTERS = Scenario(joint.leader_is_deaf_to_the_old_voters)
+LEADER_IS_DEAF_TO_THE_NEW_VOTERS = Scenario(joint.leader_is_deaf_to_the_new_voters)
+LEADER_OUTSIDE_IS_ELECTED = Scenario(joint.leader_outside_is_elected)
+CUT_TAKES_THE_MEMBERSHIP_ALONG = Scenario(
+    joint.cut_takes_the_membership_along, make_profile=one_entry_profile
+)
+TERM_IS_UNPROVEN = Scenario(joint.term_is_unproven, node_count=4)
+CHANGE_UPON_A_CHANGE = Scenario(joint.change_upon_a_change)
+GROUP_IS_IDLE = Scenario(members.group_is_idle)
+LEARNER_LAGS = Scenario(members.learner_lags, node_count=1, make_profile=slow_snapshot_profile)
+TOO_FEW_WOULD_BE_LEFT = Scenario(members.too_few_would_be_left)
+LEADER_REMOVES_ITSELF = Scenario(members.leader_removes_itself)
+FOLLOWER_IS_REMOVED = Scenario(members.follower_is_removed)
+ONLY_THE_REMOVED_CAN_WIN = Scenario(members.only_the_removed_can_win, node_count=2)
+TWO_LEARNERS_ANSWER = Scenario(members.two_learners_answer)
+LEARNERS_RESTART_WITH_THEIR_LEADER = Scenario(members.learners_restart_with_their_leader)
+LEARNER_MEETS_NO_LEADER = Scenario(members.learner_meets_no_leader)
+SOLE_VOTER_CRASHES_AFTER_ITS_VOTE = Scenario(members.sole_voter_crashes_after_its_vote, node_count=1)
 
 ALL_SCENARIOS = tuple(value for value in list(globals().values()) if isinstance(value, Scenario))
