@@ -26,6 +26,7 @@ from raftkv.config_sources import SETTINGS, Setting, config_from, read_toml
 from raftkv.node_process import exit_with_parent
 from raftkv.passwords import PASSWORD_VARIABLE, given_password, look_or_ask
 from raftkv.status import Place, StatusUnavailable
+from raftkv.upkeep_cli import add_commands
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -188,6 +189,9 @@ def status(
     from raftkv.status_view import table_of
 
     Console().print(table_of(found, notes={}))
+
+
+add_commands(app, epilog=_EXIT_CODES)
 
 
 def _settings_of(assignments: Sequence[str]) -> dict[str, str]:

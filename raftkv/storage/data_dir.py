@@ -80,7 +80,7 @@ class DataDir:
         try:
             if not path.is_dir():
                 _make_directory(path)
-            _check_format_is_known(path)
+            check_format_is_known(path)
             lock = _lock(path)
             try:
                 return cls(path, node_id, lock)
@@ -169,8 +169,8 @@ def _make_directory(path: Path) -> None:
     sync_directory(path.parent)
 
 
-def _check_format_is_known(path: Path) -> None:
-    """Refuse a directory of someone else's before anything is put into it."""
+def check_format_is_known(path: Path) -> None:
+    """Refuse a directory of someone else's before anything is put into it. Raises OSError, DataDirRefused."""
     file = path / "FORMAT"
     if file.exists():
         found = file.read_bytes().decode(errors="replace").strip()
@@ -221,7 +221,7 @@ def _open_locked(path: Path, node_id: int) -> Identity | None:
                 f"it holds {min(data)} but no IDENTITY file; expected the one of node {node_id}: put it back",
             )
         return None
-    identity = _decode_identity(file.read_bytes(), path)
+    identity = decode_identity(file.read_bytes(), path)
     if identity.node_id != node_id:
         raise DataDirRefused(path, f"it belongs to node {identity.node_id}, expected node {node_id}'s")
     return identity
@@ -238,8 +238,8 @@ def _encode_identity(identity: Identity) -> bytes:
     return json.dumps({**fields, "checksum": _checksum(fields)}, indent=1).encode() + b"\n"
 
 
-def _decode_identity(content: bytes, path: Path) -> Identity:
-    """Read an identity. Raises DataDirRefused."""
+def decode_identity(content: bytes, path: Path) -> Identity:
+    """Read the content of a directory's IDENTITY file. Raises DataDirRefused."""
     try:
         fields = json.loads(content)
         checksum = fields.pop("checksum")
