@@ -1,4 +1,4 @@
-"""The commands for when things go wrong, as typer sees them: check, log. No logic.
+"""The commands for when things go wrong, as typer sees them: check, log, backup. No logic.
 
 What only one command needs is imported by that command, as in `cli`.
 """
@@ -6,12 +6,17 @@ What only one command needs is imported by that command, as in `cli`.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from raftkv.config import ConfigError
+from raftkv.passwords import PASSWORD_VARIABLE, given_password
+from raftkv.status import Place
 
 _DirArgument = Annotated[
     Path, typer.Argument(metavar="DIR", help="Data directory of a stopped node, or a copy.")
@@ -21,18 +26,20 @@ _JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 def add_commands(app: typer.Typer, *, epilog: str) -> None:
     """Let `app` know these commands."""
-    for command in (check, log):
+    for command in (check, log, backup):
         app.command(epilog=epilog)(command)
 
 
 @contextlib.contextmanager
 def refusals_told() -> Iterator[None]:
     """Tell what a data directory or a disk refuses, and end with exit code 1."""
-    from raftkv.storage import DataDirRefused, StorageFailure
+    from raftkv.backup_cli import BackupFailed
+    from raftkv.storage import DataDirRefused, SnapshotRefused, StorageFailure
+    from raftkv.storage.backups import BackupDamaged
 
     try:
         yield
-    except (DataDirRefused, StorageFailure) as failure:
+    except (DataDirRefused, StorageFailure, SnapshotRefused, BackupDamaged, BackupFailed) as failure:
         sys.stderr.write(f"raftkv: {failure}\n")
         raise typer.Exit(1) from None
 
@@ -60,3 +67,48 @@ def log(
     request = LogRequest(path, first=first, last=last, has_commands=has_commands, is_json=is_json)
     with refusals_told():
         raise typer.Exit(run_log(request, sys.stdout))
+
+
+def backup(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH", help="Where to put it: a directory, or one file if it ends with .tar."
+        ),
+    ],
+    node: Annotated[
+        str, typer.Option("--node", metavar="HOST:PORT", help="Any node; its port for clients.")
+    ] = "127.0.0.1:7001",
+    is_verification: Annotated[
+        bool, typer.Option("--verify", help="Verify the backup at PATH instead.")
+    ] = False,
+    word: Annotated[
+        str | None,
+        typer.Option(
+            "--password",
+            metavar="TEXT",
+            help=f"The node's password. Who lists processes sees it: better use {PASSWORD_VARIABLE}, "
+            "--password-file, or neither on a terminal, where it is asked for.",
+        ),
+    ] = None,
+    password_path: Annotated[
+        Path | None,
+        typer.Option("--password-file", metavar="FILE", help="A file whose first line is the password."),
+    ] = None,
+) -> None:
+    """Copy a consistent state of a running node, which goes on serving; or verify such a copy."""
+    from raftkv.backup_cli import BackupRequest, run_backup, run_verify
+
+    with refusals_told():
+        if is_verification:
+            raise typer.Exit(run_verify(path))
+        password = given_password(word=word, path=password_path, environ=os.environ)
+        raise typer.Exit(run_backup(BackupRequest(place_of(node), path, password)))
+
+
+def place_of(text: str) -> Place:
+    """Read HOST:PORT. Raises ConfigError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+        raise ConfigError(f"{text!r} must be HOST:PORT", source="--node")
+    return Place(host.removeprefix("[").removesuffix("]"), int(port))

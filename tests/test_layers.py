@@ -30,6 +30,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "upkeep_cli",
             "inspect_cli",
             "backup_cli",
+            "backup_client",
             "recover_cli",
         },
     ),

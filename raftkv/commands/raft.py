@@ -5,6 +5,7 @@ Knows nothing of how a digest is made.
 
 from __future__ import annotations
 
+from raftkv.commands.backup import BACKUP
 from raftkv.commands.containers import container
 from raftkv.commands.session import Session
 from raftkv.commands.table import LOCAL, CommandDocs, CommandSpec, Sliced
@@ -35,6 +36,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
                 ),
                 tips=("nondeterministic_output",),
             ),
+            BACKUP,
         ),
     ),
 )

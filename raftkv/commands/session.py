@@ -12,6 +12,7 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Protocol
 
+from raftkv.commands.backup_desk import BackupDesk
 from raftkv.commands.monitors import Monitors
 from raftkv.commands.table import CommandTable, Sliced
 from raftkv.raft.types import NOBODY, RaftStatus
@@ -220,6 +221,10 @@ class NodeView(Protocol):
     @property
     def monitors(self) -> Monitors:
         """What SLOWLOG and LATENCY show and reset."""
+
+    @property
+    def backups(self) -> BackupDesk:
+        """What RAFT BACKUP asks."""
 
     def status(self) -> NodeStatus:
         """A fresh look; the caller's own. Cheap: it asks the memory alone."""

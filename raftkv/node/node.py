@@ -24,6 +24,7 @@ from raftkv.commands.table import CommandTable
 from raftkv.config import Config
 from raftkv.machine import Machine
 from raftkv.node.admission import ADMISSION, Admission
+from raftkv.node.backups import Backups
 from raftkv.node.bootstrap import form_cluster, open_identity
 from raftkv.node.clients import Clients, bind_socket
 from raftkv.node.clock import Clock
@@ -196,8 +197,8 @@ class Node:
         members = tuple((member.node_id, member.peer_address) for member in config.members)
         nonce = os.urandom(16)
         identity = open_identity(data_dir, node_id=config.node_id, members=members, nonce=nonce)
-        # Once the cluster is formed its log and state exist: one that is missing was lost.
-        is_new = identity.cluster_id is None
+        # Once the cluster is formed, or a backup restored, log and state exist: one that is missing was lost.
+        is_new = identity.cluster_id is None and not identity.restored
         log_store = LogStore(data_dir.log_path, create=is_new)
         stack.callback(log_store.close)
         kv_store = KvStore(data_dir.state_path, create=is_new)
@@ -364,6 +365,7 @@ class Node:
             saves=saves,
             observer=self._observer,
             fitness=self._watch_fitness(group),
+            backups=self._backups,
             request_stop=self._stop.set,
             config_path=self._config_path,
         )
@@ -377,6 +379,13 @@ class Node:
         stack.callback(outgoing.close)
         incoming = Worker(on_failure=_die, name="snapshot-in")
         stack.callback(incoming.close)
+        self._backups = Backups(
+            data_dir=disks.data_dir,
+            kv_store=disks.kv_store,
+            clock=self._clock,
+            worker=outgoing,
+            tell=lambda callback: loop.call_soon_threadsafe(_or_die, callback),
+        )
         self._snapshots = SnapshotExchange(
             node_id=self._config.node_id,
             limits=transfer_limits(self._config),
@@ -492,6 +501,7 @@ class Node:
             _or_die(self._fitness.on_tick)
         _or_die(self._group.on_tick)
         _or_die(self._snapshots.on_tick)
+        _or_die(self._backups.on_tick)
         _or_die(self._clients.on_tick)
         self._observer.await_tick()
         self._loop.call_later(_TICK_SECONDS, self._tick)

@@ -29,6 +29,7 @@ from raftkv.commands.session import (
 )
 from raftkv.commands.table import CommandTable, Sliced
 from raftkv.config import ConfigError, Member
+from raftkv.node.backups import Backups
 from raftkv.node.clients import Clients
 from raftkv.node.clock import Clock
 from raftkv.node.fitness import Fitness
@@ -65,6 +66,7 @@ class View:
         saves: Saves,
         observer: Observer,
         fitness: Fitness,
+        backups: Backups,
         request_stop: Callable[[], None],
         config_path: Path | None = None,
     ) -> None:
@@ -81,6 +83,7 @@ class View:
         self._saves = saves
         self._observer = observer
         self._fitness = fitness
+        self._backups = backups
         self._request_stop = request_stop
         self._config_path = config_path
         self._process = ProcessLook(clock)
@@ -107,6 +110,11 @@ class View:
     def monitors(self) -> Monitors:
         """What SLOWLOG and LATENCY show and reset."""
         return self._observer.monitors
+
+    @property
+    def backups(self) -> Backups:
+        """What RAFT BACKUP asks."""
+        return self._backups
 
     def on_leader(self, leader_id: int) -> None:
         """Remember who led last: without a leader, clients are still given a whole slot map."""

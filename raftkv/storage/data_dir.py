@@ -8,6 +8,7 @@
     state-<n>/  the rows since the n-th snapshot was installed
     STATE       which of these counts (`state_pointer`)
     incoming/   what has come of a snapshot (`incoming`)
+    RESTORING   there while a backup is being restored into it (`restore`)
     snapshots/  what this process made (`snapshots`)
 
 Knows nothing of what is in the databases, and of how a cluster is founded: it keeps what it is given.
@@ -28,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raftkv.raft.types import EntryId
-from raftkv.storage.durable_file import replace_file, sync_directory
+from raftkv.storage.durable_file import remove_tree, replace_file, sync_directory
 from raftkv.storage.errors import DataDirRefused, StorageFailure
 from raftkv.storage.incoming import IncomingSnapshot
 from raftkv.storage.installs import INCOMING, SNAPSHOTS, check_states, clean_up, install, remove_old_states
@@ -37,8 +38,12 @@ from raftkv.storage.state_pointer import POINTER_FILE, is_state_name, read_point
 FORMAT_VERSION = 3
 _FORMAT_NAME = "raftkv"
 #: What a crash while the directory was being made can leave behind.
-_LEFTOVERS = frozenset({"LOCK", "FORMAT.new"})
+_LEFTOVERS = frozenset({"LOCK", "FORMAT.new", "lost+found"})
+#: What a directory without a node can have; the last one is a file system's own.
+_EMPTY = frozenset({"LOCK", "FORMAT", "FORMAT.new", "RESTORING.new", "lost+found"})
 #: What a directory without an identity can't have; states belong here too.
+#: There from the beginning of a restore to its end.
+RESTORING = "RESTORING"
 _DATA = frozenset({"log", INCOMING, SNAPSHOTS, POINTER_FILE})
 
 
@@ -55,6 +60,9 @@ class Identity:
     agreed: tuple[tuple[int, bytes], ...] = ()
     #: None: no cluster is formed yet. Invariant: never changes once it is set.
     cluster_id: bytes | None = None
+    #: The snapshot that the state was restored from before the cluster was formed; empty: it began with none.
+    #: Invariant: never changes.
+    restored: bytes = b""
 
 
 class DataDir:
@@ -89,6 +97,38 @@ class DataDir:
                 raise
         except OSError as error:
             raise StorageFailure(f"opening the data directory {path}", error) from error
+
+    @classmethod
+    def begin_restore(cls, path: Path, node_id: int) -> DataDir:
+        """Lock a directory that is empty, or was being restored into, and empty it; `end_restore` ends that.
+
+        Until then nobody else can `open` it. Raises DataDirRefused, StorageFailure.
+        """
+        try:
+            if not path.is_dir():
+                _make_directory(path)
+            if not (path / RESTORING).exists():
+                _check_is_empty(path)
+            lock = _lock(path)
+            try:
+                replace_file(path / RESTORING, b"")
+                for name in os.listdir(path):
+                    if name not in ("LOCK", RESTORING, "lost+found"):
+                        remove_tree(path / name)
+                return cls(path, node_id, lock)
+            except BaseException:
+                os.close(lock)
+                raise
+        except OSError as error:
+            raise StorageFailure(f"restoring into the data directory {path}", error) from error
+
+    def end_restore(self) -> None:
+        """Let nodes use the directory, durably. Raises StorageFailure."""
+        try:
+            (self.path / RESTORING).unlink()
+            sync_directory(self.path)
+        except OSError as error:
+            raise StorageFailure(f"restoring into the data directory {self.path}", error) from error
 
     @property
     def log_path(self) -> Path:
@@ -171,6 +211,10 @@ def _make_directory(path: Path) -> None:
 
 def check_format_is_known(path: Path) -> None:
     """Refuse a directory of someone else's before anything is put into it. Raises OSError, DataDirRefused."""
+    if (path / RESTORING).exists():
+        raise DataDirRefused(
+            path, "restoring a backup into it has not ended: run `raftkv restore` again, or empty it"
+        )
     file = path / "FORMAT"
     if file.exists():
         found = file.read_bytes().decode(errors="replace").strip()
@@ -192,6 +236,13 @@ def check_format_is_known(path: Path) -> None:
             path,
             f"it holds {foreign[0]!r} but no FORMAT file; expected a directory of raftkv's or an empty one",
         )
+
+
+def _check_is_empty(path: Path) -> None:
+    """Refuse to restore over anything."""
+    held = sorted(entry.name for entry in path.iterdir() if entry.name not in _EMPTY)
+    if held:
+        raise DataDirRefused(path, f"it holds {held[0]!r}; a backup is restored into an empty directory only")
 
 
 def _lock(path: Path) -> int:
@@ -234,6 +285,7 @@ def _encode_identity(identity: Identity) -> bytes:
         "nonce": identity.nonce.hex(),
         "agreed": [[node_id, nonce.hex()] for node_id, nonce in identity.agreed],
         "cluster_id": None if identity.cluster_id is None else identity.cluster_id.hex(),
+        "restored": identity.restored.hex(),
     }
     return json.dumps({**fields, "checksum": _checksum(fields)}, indent=1).encode() + b"\n"
 
@@ -249,6 +301,7 @@ def decode_identity(content: bytes, path: Path) -> Identity:
             nonce=bytes.fromhex(fields["nonce"]),
             agreed=tuple((int(node_id), bytes.fromhex(nonce)) for node_id, nonce in fields["agreed"]),
             cluster_id=None if fields["cluster_id"] is None else bytes.fromhex(fields["cluster_id"]),
+            restored=bytes.fromhex(fields.get("restored", "")),
         )
         expected = _checksum(fields)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:

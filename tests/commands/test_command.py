@@ -54,7 +54,7 @@ def test_all_commands_are_described_with_their_subcommands() -> None:
     assert ask(session, "COMMAND", "COUNT") == len(reply) == len(TABLE)
     assert ask(session, "COMMAND", "INFO") == reply
     by_name = {row[0]: row for row in reply}
-    assert [row[0] for row in by_name[b"raft"][9].items] == [b"raft|digest", b"raft|help"]
+    assert [row[0] for row in by_name[b"raft"][9].items] == [b"raft|digest", b"raft|backup", b"raft|help"]
     for protocol in (2, 3):
         assert encode(reply, protocol)
 
@@ -188,6 +188,7 @@ def test_list_names_commands_and_filters() -> None:
     assert ask(session, "COMMAND", "LIST", "FILTERBY", "PATTERN", "raf*") == [
         b"raft",
         b"raft|digest",
+        b"raft|backup",
         b"raft|help",
     ]
     assert ask(session, "COMMAND", "LIST", "FILTERBY", "PATTERN", b"ge[T]") == [b"get"]
@@ -207,6 +208,8 @@ def test_help_is_written_from_the_docs() -> None:
         Simple("RAFT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"),
         Simple("DIGEST"),
         Simple("    Returns a digest of all data on this node, and the log index at which it holds."),
+        Simple("BACKUP (BEGIN|READ <id> <file> <offset> <length>|END <id>)"),
+        Simple("    Copies a consistent state of this node, file by file."),
         Simple("HELP"),
         Simple("    Prints this help."),
     ]

@@ -11,6 +11,7 @@ from typing import Final
 #: Commands that Redis 7.0 doesn't know.
 NEW_COMMANDS: Final = {
     "raft": "raftkv's own",
+    "raft|backup": "raftkv's own",
     "raft|digest": "raftkv's own",
     "raft|help": "raftkv's own",
     "client|no-touch": "came with 7.2",

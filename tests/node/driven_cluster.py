@@ -242,6 +242,13 @@ class NoSnapshots:
         raise AssertionError(f"nobody sent a snapshot of {entry_id}")
 
 
+class NoBackups:
+    """For rows that are on no disk."""
+
+    def begin(self) -> None:
+        raise AssertionError("nobody backs this node up")
+
+
 class Node:
     """One node: its group, its clients and what they stand on."""
 
@@ -316,6 +323,7 @@ class Node:
             saves=Saves(self.flushes_waiting.append, clock),
             observer=self.observer,
             fitness=self.fitness,
+            backups=NoBackups(),
             request_stop=self._note_stop,
         )
         self.clients = self.view.clients = Clients(
