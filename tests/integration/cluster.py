@@ -150,6 +150,10 @@ class NodeProcess:
         """Let it end by itself: what was done to it will end it."""
         self._was_ended = True
 
+    def expect_no_end(self) -> None:
+        """Take its end for a failure again: what could have ended it is undone."""
+        self._was_ended = False
+
     def send_kill(self) -> None:
         """kill -9 without waiting for the end."""
         self.signal(signal.SIGKILL)
