@@ -1,10 +1,10 @@
 """Chaos on real nodes: five hosts in network namespaces, all kinds of faults, and every reply is checked.
 
-python -m tests.chaos --seconds 1800 --seed 7                      all kinds, in turn
-python -m tests.chaos --seconds 60 --only cut --only "full disk"   some kinds alone
-python -m tests.chaos --minority-only                              a majority is well at any time
+python -m tests.chaos --seconds 1800 --seed 7                all kinds, in turn
+python -m tests.chaos --only cut --only "full disk"           some kinds alone
+python -m tests.chaos --minority-only                         a majority is well at any time
 
-The seed decides what clients send and what is done to whom; what happens in between is the machine's. A failing
+The seed decides what clients send and X
 run keeps its directory: the seed, the histories, a picture of them, and each node's log and data.
 """
 
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--nodes", type=int, default=5, choices=(3, 5, 7))
     parser.add_argument("--only", action="append", default=[], help="a kind, or the first word of kinds")
     parser.add_argument("--minority-only", action="store_true")
+    parser.add_argument("--module", default="raftkv", help="what each node runs; see broken_node")
     parser.add_argument("--directory", type=Path, help="what is kept of a failing run goes here")
     parsed = parser.parse_args(words)
     if not is_inside():
@@ -49,10 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace) -> int:
     directory = parsed.directory or Path(tempfile.mkdtemp(prefix="raftkv-chaos-"))
+    directory.mkdir(parents=True, exist_ok=True)
     _say(f"in {directory}")
     stage = HostsStage(
         directory,
         node_count=parsed.nodes,
+        module=parsed.module,
         only=parsed.only,
         is_minority_only=parsed.minority_only,
         say=_say,

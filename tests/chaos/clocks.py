@@ -1,10 +1,10 @@
 """Clocks of nodes that jump while they run: Debian's libfaketime, preloaded, with a file that it reads.
 
-With FAKETIME_DONT_FAKE_MONOTONIC it changes CLOCK_REALTIME alone (`time.time`, `time.time_ns`); CLOCK_BOOTTIME
-and CLOCK_MONOTONIC stay true. That is what an administrator, or an NTP that steps, does to a machine. Without
-it libfaketime moves CLOCK_BOOTTIME too, which no machine does, and on which leases rest. (With it `time.sleep`
-of CPython fails: libfaketime takes its deadline on CLOCK_MONOTONIC for one on the faked clock. Nodes don't call
-it.)
+With FAKETIME_DONT_FAKE_MONOTONIC it changes CLOCK_REALTIME alone (`time.time`, `time.time_ns`), while
+CLOCK_BOOTTIME and CLOCK_MONOTONIC stay true. That is what an administrator, or an NTP that steps, does to a
+machine. Without it libfaketime moves CLOCK_BOOTTIME too, which no machine does, and on which leases rest.
+(With it CPython's `time.sleep` fails: libfaketime takes its deadline on CLOCK_MONOTONIC for one on the faked
+clock. Nodes don't call it.)
 """
 
 from __future__ import annotations

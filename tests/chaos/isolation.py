@@ -7,6 +7,7 @@ root, or where users may make namespaces (as root of a user namespace).
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from types import FrameType
 
 #: Set for the program inside.
 _INSIDE = "RAFTKV_CHAOS_INSIDE"
+_PR_SET_PDEATHSIG = 1
 _PROGRAMS = {"unshare": "util-linux", "nsenter": "util-linux", "ip": "iproute2", "mount": "mount"}
 #: What a run has to be able to do, in short.
 _TRIAL = (
@@ -46,22 +48,25 @@ def is_inside() -> bool:
 def run_inside(module: str, arguments: Sequence[str]) -> int:
     """Run a module to its end and return its exit code. SIGTERM ends it, and all that it started, at once."""
     command = [*_unshare(), sys.executable, "-m", module, *arguments]
-    process = subprocess.Popen(command, env={**os.environ, _INSIDE: "1"})
+    process = subprocess.Popen(command, env={**os.environ, _INSIDE: "1"}, preexec_fn=_end_with_parent)
 
     def end(number: int, frame: FrameType | None) -> None:
         del frame
         process.kill()
         sys.exit(128 + number)
 
-    signal.signal(signal.SIGTERM, end)
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue  # the terminal told it too
-        finally:
-            if process.poll() is None and sys.exc_info()[0] is not KeyboardInterrupt:
-                process.kill()
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:  # the terminal told it too
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end_with_parent() -> None:
+    """Have this process killed when its parent ends, however that happens (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _unshare() -> list[str]:

@@ -1,7 +1,7 @@
 """What only hosts of their own make possible: full and slow disks, jumping clocks, late packets, harmed logs.
 
-The rest (kills, pauses, all kinds of cuts, transfers) is that of `tests.consistency.faults`. A further kind is
-a method here and a row in `__init__`: changes of members and forced snapshots, once nodes have them.
+The rest (kills, pauses, all kinds of cuts, transfers) is that of `tests.consistency.faults`. A further kind
+is a method here and a row in `__init__`: changes of members and forced snapshots, once nodes have them.
 """
 
 from __future__ import annotations

@@ -49,16 +49,18 @@ class HostsStage(Stage):
         directory: Path,
         *,
         node_count: int,
+        module: str,
         only: Collection[str],
         is_minority_only: bool,
         say: Callable[[str], None],
     ) -> None:
         """`only` and `is_minority_only` are explained at `Nemeses`; `say` is told what can't be done here."""
-        words = [f"--nodes {node_count}", *(f"--only '{kind}'" for kind in only)]
+        words = [f"--nodes {node_count} --module {module}", *(f"--only '{kind}'" for kind in only)]
         words += ["--minority-only"] if is_minority_only else []
         self.command = f"python -m tests.chaos {' '.join(words)}"
         self._directory = directory
         self._node_count = node_count
+        self._module = module
         self._only = only
         self._is_minority_only = is_minority_only
         self._say = say
@@ -70,7 +72,11 @@ class HostsStage(Stage):
         slow_disks = SlowDisks(self._directory)
         places = hosts.open()
         self._cluster = cluster = Cluster(
-            self._directory, node_count=self._node_count, settings=SETTINGS, hosts=places
+            self._directory,
+            node_count=self._node_count,
+            settings=SETTINGS,
+            module=self._module,
+            hosts=places,
         )
         absent = missing(clocks=clocks, slow_disks=slow_disks, hosts=hosts)
         self._arsenal = Arsenal(hosts, self._disks, clocks, slow_disks, absent)
