@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.chaos.dials import Dials
+
 _LIBRARIES = "usr/lib/*/faketime/libfaketimeMT.so.1"
 #: A node reads its file again after so long; each reading of the clock would cost 5 us otherwise, not 0.3.
 CACHE_SECONDS = 1
@@ -21,7 +23,7 @@ class JumpingClocks:
 
     def __init__(self, directory: Path) -> None:
         """`directory` is for the files."""
-        self._directory = directory
+        self._dials = Dials(directory, "clock")
         self._library = next(iter(sorted(Path("/").glob(_LIBRARIES))), None)
 
     def reason_against(self) -> str:
@@ -33,17 +35,11 @@ class JumpingClocks:
         self.jump(node_id, seconds=0)
         return {
             "LD_PRELOAD": str(self._library),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file(node_id)),
+            "FAKETIME_TIMESTAMP_FILE": str(self._dials.path(node_id)),
             "FAKETIME_CACHE_DURATION": str(CACHE_SECONDS),
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
 
     def jump(self, node_id: int, *, seconds: int) -> None:
         """Let a node's clock be wrong by so much, within `CACHE_SECONDS`."""
-        path = self._file(node_id)
-        fresh = path.with_suffix(".new")
-        fresh.write_text(f"{seconds:+d}\n")
-        fresh.replace(path)
-
-    def _file(self, node_id: int) -> Path:
-        return self._directory / f"clock-{node_id}"
+        self._dials.turn(node_id, f"{seconds:+d}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks import slow_sync
 from benchmarks.workload import Unsupported
+from tests.chaos.dials import Dials
 
 
 class SlowDisks:
@@ -17,7 +18,7 @@ class SlowDisks:
 
     def __init__(self, directory: Path) -> None:
         """`directory` is for the files."""
-        self._directory = directory
+        self._dials = Dials(directory, "sync-delay")
         self._library: Path | None = None
         #: Why no disk can be slowed down; "" if it can.
         self.reason_against = ""
@@ -29,14 +30,8 @@ class SlowDisks:
     def environment(self, node_id: int) -> dict[str, str]:
         """Return what to set for a node's process; its disk is as fast as it is at first."""
         self.slow(node_id, delay_ms=0.0)
-        return {"LD_PRELOAD": str(self._library), "SYNC_DELAY_FILE": str(self._file(node_id))}
+        return {"LD_PRELOAD": str(self._library), "SYNC_DELAY_FILE": str(self._dials.path(node_id))}
 
     def slow(self, node_id: int, *, delay_ms: float) -> None:
         """Let every further sync of a node take so much longer."""
-        path = self._file(node_id)
-        fresh = path.with_suffix(".new")
-        fresh.write_text(f"{delay_ms:.3f}\n")
-        fresh.replace(path)
-
-    def _file(self, node_id: int) -> Path:
-        return self._directory / f"sync-delay-{node_id}"
+        self._dials.turn(node_id, f"{delay_ms:.3f}")
