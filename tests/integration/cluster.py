@@ -245,6 +245,9 @@ class Cluster:
         here.
         """
         self.directory = directory
+        self._settings = settings or {}
+        self._checkout = checkout
+        self._module = module
         hosts = hosts or [Host()] * node_count
         ports = free_ports(3 * node_count)
         announced = peer_relays or ports[node_count : 2 * node_count]
@@ -273,6 +276,34 @@ class Cluster:
             lines = "".join(f"{key} = {value!r}\n" for key, value in own.items())
             (node.directory / "node.toml").write_text(lines + members)
             self.nodes.append(node)
+
+    def join(self, target: NodeProcess, **settings: int | str) -> NodeProcess:
+        """Start one more node, which asks `target` to be taken in; its id is the next one, if nobody else asks.
+
+        `settings` go into its configuration, such as `join_in_place_of`.
+        """
+        node_id = len(self.nodes) + 1
+        port, peer_port, standalone_port = free_ports(3)
+        node = NodeProcess(
+            node_id, port, self.directory / f"node-{node_id}", self._checkout, module=self._module
+        )
+        node.directory.mkdir(parents=True)
+        node.peer_port, node.standalone_port = peer_port, standalone_port
+        own: dict[str, int | str] = {
+            "join": f"{target.host.address}:{target.port}@{target.peer_port}",
+            "bind": node.host.address,
+            "port": port,
+            "peer_port": peer_port,
+            "standalone_port": standalone_port,
+            "data_dir": str(node.data_dir),
+            **self._settings,
+            **settings,
+        }
+        lines = "".join(f"{key} = {value!r}\n" for key, value in own.items())
+        (node.directory / "node.toml").write_text(lines)
+        self.nodes.append(node)
+        node.start()
+        return node
 
     def start(self) -> None:
         """Start every node that doesn't run."""
