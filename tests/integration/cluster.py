@@ -278,7 +278,7 @@ class Cluster:
             self.nodes.append(node)
 
     def join(self, target: NodeProcess, **settings: int | str) -> NodeProcess:
-        """Start one more node, which asks `target` to be taken in; its id is the next one, if nobody else asks.
+        """Start one more node, which asks `target` to be taken in; its id is the next one.
 
         `settings` go into its configuration, such as `join_in_place_of`.
         """
