@@ -163,7 +163,7 @@ def test_a_change_of_no_voter_is_one_entry(change: MembershipChange, membership:
 
 
 def test_the_leader_leaves_a_joint_membership_once_it_is_committed() -> None:
-    """Raft §6: "once C-old,new has been committed ... it is now safe for the leader to create C-new"."""
+    """Raft §6: then it is safe for the leader to append the new one."""
     node = leader()
     node.change(RemoveMember(3))
     node.settle()
@@ -337,7 +337,7 @@ def test_a_new_member_is_probed_at_once_though_nothing_is_proposed() -> None:
 
 
 def test_a_learner_counts_in_no_majority() -> None:
-    """Thesis §4.2.1: "not counted towards majorities"."""
+    """Raft §6: "they are not considered for majorities"; thesis §4.2.1."""
     node = with_learner()
     node.core.propose(b"x")
     node.settle()
