@@ -311,10 +311,10 @@ class Cluster:
             if not node.is_running():
                 node.start()
 
-    def start_and_wait(self) -> None:
-        """Start, and wait until all nodes hear one leader that serves."""
+    def start_and_wait(self) -> NodeProcess:
+        """Start, and wait until all nodes hear one leader that serves; return it."""
         self.start()
-        self.wait_until_whole()
+        return self.wait_until_whole()
 
     def node(self, node_id: int) -> NodeProcess:
         """Return the node of that id."""
@@ -356,7 +356,10 @@ class Cluster:
         """Wait until all nodes have applied the same; then their digests must be equal. Return it."""
 
         def at_one_index() -> list[list[bytes | int]] | None:
-            found = self.digests()
+            try:
+                found = self.digests()
+            except NoAnswer:
+                return None  # it still starts
             return found if len({reply[1] for reply in found}) == 1 else None
 
         found = self.wait_for(at_one_index, "all nodes at one applied index")
