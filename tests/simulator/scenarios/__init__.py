@@ -6,7 +6,7 @@ there is a broken rule that is caught on it (`test_broken_rules`).
 
 from collections.abc import Callable
 
-from tests.simulator.scenarios import elections, joint, leases, members, replication, snapshots
+from tests.simulator.scenarios import disturbances, elections, joint, leases, members, replication, snapshots
 from tests.simulator.scenarios.leases import drifting_profile
 from tests.simulator.scenarios.members import slow_snapshot_profile
 from tests.simulator.scenarios.replication import one_entry_profile
@@ -78,5 +78,11 @@ MEMBER_LEAVES_BEFORE_THE_SNAPSHOT = Scenario(
 LOG_IS_DROPPED_BEFORE_A_CRASH = Scenario(
     snapshots.log_is_dropped_before_a_crash, make_profile=no_cache_profile
 )
+CUT_OFF_NODE_COMES_BACK = Scenario(disturbances.cut_off_node_comes_back)
+LEADER_IS_HEARD_AND_HEARS_NOBODY = Scenario(disturbances.leader_is_heard_and_hears_nobody)
+LONGER_LOG_IS_OLDER = Scenario(disturbances.longer_log_is_older)
+LEADER_WAKES_UP_TO_A_READ = Scenario(disturbances.leader_wakes_up_to_a_read)
+DIRECTORY_IS_LOST = Scenario(disturbances.directory_is_lost)
+DIRECTORY_IS_LOST_UNDER_A_LEADER = Scenario(disturbances.directory_is_lost_under_a_leader)
 
 ALL_SCENARIOS = tuple(value for value in list(globals().values()) if isinstance(value, Scenario))
