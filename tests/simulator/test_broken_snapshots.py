@@ -64,6 +64,13 @@ def test_a_purged_entry_taken_for_a_conflict_is_caught_by_the_next_heartbeat(
         )
 
 
+def test_a_leader_that_contradicts_a_snapshot_is_caught_by_the_cores_own_assertion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(AssertionError, match="is committed, yet the leader has another one"):
+        scenarios.SNAPSHOT_COMES_FROM_A_LATER_TERM.play(snapshots.leader_is_right_in_any_case(monkeypatch))
+
+
 def test_a_snapshot_installed_before_its_term_is_caught_at_the_next_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

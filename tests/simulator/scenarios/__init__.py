@@ -64,6 +64,9 @@ TAIL_CONTRADICTS_THE_SNAPSHOT = Scenario(
     snapshots.tail_contradicts_the_snapshot, make_profile=no_cache_profile
 )
 TAIL_FOLLOWS_THE_SNAPSHOT = _uncached(snapshots.tail_follows_the_snapshot)
+SNAPSHOT_COMES_FROM_A_LATER_TERM = Scenario(
+    snapshots.snapshot_comes_from_a_later_term, node_count=5, make_profile=no_cache_profile
+)
 APPEND_BEGINS_BEFORE_THE_LOG = _uncached(snapshots.append_begins_before_the_log)
 SNAPSHOT_MEETS_UNAPPLIED_ENTRIES = Scenario(
     snapshots.snapshot_meets_unapplied_entries, make_profile=no_cache_profile

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raftkv.raft.membership import RemoveMember
-from raftkv.raft.types import AppendEntries, AppendEntriesReply, Heartbeat, Message
+from raftkv.raft.types import COMMAND, AppendEntries, AppendEntriesReply, Heartbeat, Message, RequestVote
 from tests.simulator.network import SnapshotStream
 from tests.simulator.node import Node
 from tests.simulator.operations import WRITE, Outcome
@@ -96,6 +96,76 @@ def tail_follows_the_snapshot(stage: Stage) -> None:
     assert follower.core.commit_index < snapshot.entry_id.index, "and the follower knows nothing of it"
     follower.receive(SnapshotStream(leader.node_id, follower.node_id, snapshot))
     stage.run_ms(5)
+
+
+def snapshot_comes_from_a_later_term(stage: Stage) -> None:
+    """A snapshot holds what a leader committed of whose term its receiver never heard (Raft Figure 8, (c)).
+
+    Index n has an entry of term 1 on S1 and S2; S3 is their third.
+
+    1. S5 leads term 2 and has another entry at n, which the follower gets. What comes next is on its way.
+    2. S1 leads term 3 and commits n of term 1, by an entry of its own behind it. S2's state ends with n.
+    3. The follower, still in term 2, gets that state, and then what was on its way.
+    """
+    s1 = stage.elect()
+    s2, s3, follower, s5 = stage.others(s1)
+    stage.write(s1)
+    stage.run_ms(20)
+    n = s1.log.last_index + 1
+    stage.network.lets_through = lambda message: (
+        not isinstance(message, AppendEntries) or message.to == s2.node_id
+    )
+    stage.ask(s1, WRITE)
+    stage.wait_until(lambda: _has_entry(s2, n), "(1) S2 has n of term 1")
+    s1.crash()
+    held = _lead_alone(stage, s5, follower)
+    stage.ask(s5, WRITE)
+    stage.wait_until(lambda: bool(held), "S5 sends more")
+    s5.crash()
+    s1.start()
+    stage.network.lets_through = lambda message: follower.node_id not in (message.sender, message.to)
+    stage.run_ms(ELECTION_TIMEOUT_MS + 50)
+    stage.let_lead(s1)
+    stage.wait_until(lambda: s2.state.applied.index > n, "(2) n is committed")
+    stage.run_ms(20)
+    snapshot = next(at for at in s2.state.since_flush if at.entry_id.index == n)
+    follower.receive(SnapshotStream(s2.node_id, follower.node_id, snapshot))
+    stage.run_ms(1)
+    assert follower.state.applied.index == n, "(3) the follower has the snapshot"
+    for message in held:
+        follower.receive(message)
+    stage.run_ms(20)
+    stage.network.lets_through = lambda _: True
+    s5.start()
+    require_recovery(stage)
+    del s3
+
+
+def _has_entry(node: Node, index: int) -> bool:
+    return node.log.durable_last_index >= index
+
+
+def _lead_alone(stage: Stage, leader: Node, follower: Node) -> list[AppendEntries]:
+    """Let a node be elected, and bring its first entry to one follower; return where the others go."""
+    held: list[AppendEntries] = []
+
+    def lets_through(message: Message) -> bool:
+        if isinstance(message, RequestVote):
+            return message.sender == leader.node_id
+        if not isinstance(message, AppendEntries):
+            return True
+        if message.to == follower.node_id and message.entries[-1].kind is COMMAND:
+            held.append(message)
+            return False
+        return message.to == follower.node_id
+
+    stage.network.lets_through = lets_through
+    stage.run_ms(ELECTION_TIMEOUT_MS + 50)
+    index = follower.log.last_index + 1
+    stage.let_time_out(leader)
+    stage.wait_until(lambda: stage.leader() is leader, "it is elected", within_ms=100)
+    stage.wait_until(lambda: _has_entry(follower, index), "the follower has its entry", within_ms=100)
+    return held
 
 
 def append_begins_before_the_log(stage: Stage) -> None:
