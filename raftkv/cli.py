@@ -21,7 +21,8 @@ import typer
 
 from raftkv import __version__
 from raftkv.cluster_dir import ClusterDirRefused, ClusterShape
-from raftkv.config import SETTINGS, Config, ConfigError, Setting, config_from, read_toml
+from raftkv.config import Config, ConfigError
+from raftkv.config_sources import SETTINGS, Setting, config_from, read_toml
 from raftkv.node_process import exit_with_parent
 from raftkv.passwords import PASSWORD_VARIABLE, given_password, look_or_ask
 from raftkv.status import Place, StatusUnavailable
@@ -83,7 +84,11 @@ def _option_of(setting: Setting) -> object:
     facts = f"default {default}, {setting.environment_name}" if default else setting.environment_name
     text = f"{setting.help}: {setting.kind.allowed} ({facts})"
     option = typer.Option(
-        setting.flag, metavar="VALUE", help=_RICH_TAG.sub(r"\\\g<0>", text), rich_help_panel="Settings"
+        setting.flag,
+        metavar="VALUE",
+        help=_RICH_TAG.sub(r"\\\g<0>", text),
+        rich_help_panel="Settings",
+        hidden=setting.is_hidden,
     )
     return Annotated[str | None, option]
 
@@ -149,7 +154,7 @@ def serve(
     if parent_pid is not None:
         exit_with_parent(parent_pid)
     config = _config_of(path, {key: text for key, text in texts.items() if text is not None})
-    from raftkv.node.node import run_node
+    from raftkv.node.running import run_node
 
     raise typer.Exit(run_node(config, path))
 

@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from raftkv.config import PEER_PORT_OFFSET, SETTINGS, ConfigError, Member, config_from
+from raftkv.config import PEER_PORT_OFFSET, ConfigError, Member
+from raftkv.config_sources import SETTINGS, config_from
 
 #: The only address that `up` serves on.
 HOST = "127.0.0.1"

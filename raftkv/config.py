@@ -1,17 +1,14 @@
 """Every setting of a node: one field per key, from which TOML keys, environment and flags all follow.
 
-Pure: reads no file, environment or clock; `config_from` is handed all three sources. What is built is
+Pure: reads no file, environment or clock; `config_sources` tells where values come from. What is built is
 valid: a `Config` that exists has passed every check, derived values included. What may change while
 the node runs, and under which of Redis's names, is `runtime_settings`' business.
 """
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from raftkv.config_values import (
@@ -25,26 +22,19 @@ from raftkv.config_values import (
     Number,
     Size,
     Text,
+    address_to_join,
     join_address,
 )
 from raftkv.raft.types import RaftConfig
 
 __all__ = [
-    "ENVIRONMENT_PREFIX",
     "PEER_PORT_OFFSET",
-    "SETTINGS",
     "Config",
     "ConfigError",
     "Member",
-    "Setting",
-    "config_from",
     "is_loopback",
     "join_address",
-    "read_toml",
 ]
-
-#: An environment variable with this prefix is the key that follows, in upper case.
-ENVIRONMENT_PREFIX = "RAFTKV_"
 
 _MINUTE_MS = 60_000
 _MB = 1 << 20
@@ -64,9 +54,11 @@ class ConfigError(Exception):
         self.source = source
 
 
-def _key(kind: Kind, help_text: str, *, redis: str = "", is_runtime: bool = False) -> dict[str, Any]:
+def _key(
+    kind: Kind, help_text: str, *, redis: str = "", is_runtime: bool = False, is_hidden: bool = False
+) -> dict[str, Any]:
     """Describe a key in its field's metadata. `redis`: its name in CONFIG GET, if Redis has one."""
-    return {"kind": kind, "help": help_text, "redis": redis, "is_runtime": is_runtime}
+    return {"kind": kind, "help": help_text, "redis": redis, "is_runtime": is_runtime, "is_hidden": is_hidden}
 
 
 _MILLISECONDS = Integer(1, 10 * _MINUTE_MS)
@@ -87,6 +79,20 @@ class Config:
     members: tuple[Member, ...] = field(
         default=(),
         metadata=_key(Members(), "all members of the cluster, this node included, the same on each"),
+    )
+    #: HOST:PORT[@PEER_PORT] of any member, PEER_PORT being PORT + 10000 unless given; or "invitation". A node
+    #: that joins gets its id from the cluster, and has no `members` of its own. Stays set afterwards.
+    join: str = field(
+        default="",
+        metadata=_key(
+            Text(may_be_empty=True), "a member of the cluster that this node joins, or 'invitation'"
+        ),
+    )
+    join_in_place_of: int = field(
+        default=0, metadata=_key(Integer(0, 65535), "id of the voter that the joining node replaces; 0: none")
+    )
+    join_as_learner: bool = field(
+        default=False, metadata=_key(Flag(), "the joining node gets all data and never votes")
     )
     #: One address or host name. Anything but loopback needs `requirepass`, or `protected_mode` off.
     bind: str = field(
@@ -271,19 +277,75 @@ class Config:
         default=64 * _MB, metadata=_key(Size(_MB, _TB), "unsent bytes to one peer")
     )
 
+    # -- snapshots for nodes that are far behind --
+
+    #: Chunks that such a node has asked for and not written yet; it holds them in memory.
+    snapshot_window_chunks: int = field(
+        default=16, metadata=_key(Integer(1, 256), "chunks of a snapshot under way to one node")
+    )
+    #: Bytes.
+    snapshot_chunk_bytes: int = field(
+        default=256 << 10, metadata=_key(Size(4 << 10, 4 * _MB), "size of a snapshot's chunk")
+    )
+    #: Bytes per second, to all nodes together. 0: as fast as it goes; else at least a chunk in a second.
+    snapshot_rate_bytes_max: int = field(
+        default=64 * _MB, metadata=_key(Size(0, _TB), "snapshot bytes that are sent per second; 0: any")
+    )
+
     # -- memory and disk --
 
     #: Payload bytes of recent entries kept in memory for followers that are a little behind.
     log_cache_bytes_max: int = field(default=32 * _MB, metadata=_key(_ANY_SIZE, "recent log kept in memory"))
+    #: A learner that is to vote does so once it lacks no more entries than this.
+    promotion_lag_entries_max: int = field(
+        default=64,
+        metadata=_key(Integer(0, 1 << 40), "entries that a learner may lack when it becomes a voter"),
+    )
     #: Bytes of live values kept in front of the rows.
     cache_bytes_max: int = field(default=256 * _MB, metadata=_key(_ANY_SIZE, "values kept in memory"))
     #: Bounds replay after a crash.
     flush_commands_max: int = field(
         default=100_000, metadata=_key(Integer(1, 1 << 40), "commands applied between two flushes of state/")
     )
-    #: Bytes. The log is not compacted yet, so it can only warn.
+    #: Bytes of entries applied, at most, between two flushes: what is flushed can go from the log.
+    flush_bytes_max: int = field(
+        default=64 * _MB, metadata=_key(_ANY_SIZE, "bytes of entries applied between two flushes of state/")
+    )
+    #: Bytes of entries that the log keeps, though they are flushed, for followers that were away for a while.
+    #: Whoever lacks more is sent a snapshot.
+    log_tail_bytes: int = field(
+        default=64 * _MB,
+        metadata=_key(
+            _ANY_SIZE, "bytes of applied entries kept in the log for slow followers", is_runtime=True
+        ),
+    )
+    #: Bytes. Something must hold up the log's compaction, as a flush or a snapshot that does not end.
     log_warn_bytes: int = field(
         default=4 * _GB, metadata=_key(_ANY_SIZE, "log size from which the node warns", is_runtime=True)
+    )
+    #: Free bytes of the disk, at most a tenth of it, below which writes are refused (MISCONF); 0: none are.
+    disk_free_min: int = field(
+        default=256 * _MB,
+        metadata=_key(Size(0, _TB), "free disk space below which writes are refused", is_runtime=True),
+    )
+    #: Milliseconds that an fsync may take before the node gives leadership away; 0: it never does.
+    disk_stall_ms: int = field(
+        default=2000,
+        metadata=_key(
+            Integer(0, 10 * _MINUTE_MS), "fsync time from which a node does not lead", is_runtime=True
+        ),
+    )
+    #: Milliseconds that the event loop may hang, as in a write, before the process is ended; 0: it never is.
+    loop_stall_ms: int = field(
+        default=30_000,
+        metadata=_key(Integer(0, 10 * _MINUTE_MS), "hang of the event loop that ends the process"),
+    )
+    #: Milliseconds that each fsync of the log is made to take longer, for tests of slow disks.
+    debug_sync_delay_ms: int = field(
+        default=0,
+        metadata=_key(
+            Integer(0, 10 * _MINUTE_MS), "delay of fsyncs, for tests", is_runtime=True, is_hidden=True
+        ),
     )
     #: Milliseconds of the event loop that work over many rows takes at a time.
     slice_ms: int = field(
@@ -325,6 +387,7 @@ class Config:
         _check_members(self)
         _check_announced(self)
         _check_sizes(self)
+        _check_join(self)
 
     @property
     def member(self) -> Member:
@@ -336,8 +399,12 @@ class Config:
         """Every member but this node."""
         return tuple(member for member in self.members if member.node_id != self.node_id)
 
+    def of_joined(self, node_id: int) -> Config:
+        """Return the settings of the same node as the member that it became by joining."""
+        return replace(self, node_id=node_id, members=(replace(self.member, node_id=node_id),))
+
     def raft_config(self) -> RaftConfig:
-        """Return what the Raft core needs to know."""
+        """Return what the Raft core needs to know, for a new cluster of the `members`."""
         return RaftConfig(
             node_id=self.node_id,
             voters=tuple(member.node_id for member in self.members),
@@ -351,84 +418,8 @@ class Config:
             log_cache_bytes_max=self.log_cache_bytes_max,
             committed_bytes_max=self.committed_bytes_max,
             pending_reads_max=self.pending_reads_max,
+            promotion_lag_entries_max=self.promotion_lag_entries_max,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One key as the sources spell it."""
-
-    key: str
-    kind: Kind
-    help: str
-    #: As `Config`'s field: what holds when no source says anything.
-    default: object
-    #: Its name in CONFIG GET: Redis's where Redis has the like, else `key` with dashes.
-    redis_name: str
-    #: CONFIG SET takes it.
-    is_runtime: bool
-
-    @property
-    def flag(self) -> str:
-        """The command line's spelling."""
-        return "--" + self.key.replace("_", "-")
-
-    @property
-    def environment_name(self) -> str:
-        """The environment's spelling."""
-        return ENVIRONMENT_PREFIX + self.key.upper()
-
-
-def _setting_of(key: str, default: object, description: Mapping[str, Any]) -> Setting:
-    return Setting(
-        key=key,
-        kind=description["kind"],
-        help=description["help"],
-        default=default,
-        redis_name=description["redis"] or key.replace("_", "-"),
-        is_runtime=description["is_runtime"],
-    )
-
-
-#: Every key, in the order of `Config`'s fields.
-SETTINGS: tuple[Setting, ...] = tuple(
-    _setting_of(each.name, each.default, each.metadata) for each in fields(Config)
-)
-
-
-def config_from(
-    table: Mapping[str, object],
-    environ: Mapping[str, str],
-    flags: Mapping[str, str],
-    *,
-    table_name: str = "configuration file",
-) -> Config:
-    """Build the configuration: defaults < `table` (of TOML) < `environ` < `flags` (key -> text).
-
-    Of `environ` only names that begin with RAFTKV_ are looked at; all of those must be settings.
-    Raises ConfigError, which names the source, the key and what is allowed.
-    """
-    values: dict[str, object] = {}
-    for key, raw in table.items():
-        setting = _setting_named(key, source=table_name, spellings={each.key: each for each in SETTINGS})
-        values[setting.key] = _read(setting, raw, source=table_name, is_text=False)
-    by_environment_name = {each.environment_name: each for each in SETTINGS}
-    for name, text in environ.items():
-        if name.startswith(ENVIRONMENT_PREFIX):
-            setting = _setting_named(name, source="environment", spellings=by_environment_name)
-            values[setting.key] = _read(setting, text, source=f"environment {name}", is_text=True)
-    for key, text in flags.items():
-        setting = _setting_named(key, source="flags", spellings={each.key: each for each in SETTINGS})
-        values[setting.key] = _read(setting, text, source=setting.flag, is_text=True)
-    return Config(**values)  # type: ignore[arg-type]  # each was read by its own field's kind
-
-
-def read_toml(data: bytes, *, name: str) -> dict[str, object]:
-    """Parse a configuration file's bytes. Raises ConfigError naming the file and the place in it."""
-    try:
-        return tomllib.loads(data.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
-        raise ConfigError(f"is no TOML: {fault}", source=name) from None
 
 
 def is_loopback(host: str) -> bool:
@@ -437,22 +428,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _setting_named(name: str, *, source: str, spellings: Mapping[str, Setting]) -> Setting:
-    if name in spellings:
-        return spellings[name]
-    near = difflib.get_close_matches(name, spellings, n=1, cutoff=0.6)
-    advice = f"did you mean {near[0]!r}?" if near else "allowed are " + ", ".join(spellings)
-    raise ConfigError(f"there is no setting {name!r}; {advice}", source=source)
-
-
-def _read(setting: Setting, raw: object, *, source: str, is_text: bool) -> object:
-    try:
-        return setting.kind.parse(str(raw)) if is_text else setting.kind.check(raw)
-    except ValueError as refusal:
-        reason = f"{raw!r} can't be taken: it {refusal}"
-        raise ConfigError(reason, source=source, key="" if is_text else setting.key) from None
 
 
 def _fill_ports(config: Config) -> None:
@@ -546,6 +521,19 @@ def _check_reachable_only_as_allowed(config: Config) -> None:
         )
 
 
+def _check_join(config: Config) -> None:
+    if not config.join:
+        return
+    if config.other_members:
+        raise ConfigError(
+            "leave it out, or members: who joins learns from the cluster who is in it", key="join"
+        )
+    try:
+        address_to_join(config.join)
+    except ValueError as refusal:
+        raise ConfigError(f"{config.join!r} can't be taken: it {refusal}", key="join") from None
+
+
 def _check_sizes(config: Config) -> None:
     """Hold what is said at the fields about two settings at a time."""
     at_most = (
@@ -558,6 +546,12 @@ def _check_sizes(config: Config) -> None:
                 f"{getattr(config, smaller)} must not exceed {larger} ({getattr(config, larger)})",
                 key=smaller,
             )
+    if 0 < config.snapshot_rate_bytes_max < config.snapshot_chunk_bytes:
+        raise ConfigError(
+            f"{config.snapshot_rate_bytes_max} must be 0 or at least snapshot_chunk_bytes "
+            f"({config.snapshot_chunk_bytes})",
+            key="snapshot_rate_bytes_max",
+        )
     if config.heartbeat_interval_ms * 2 > config.election_timeout_ms:
         raise ConfigError(
             f"{config.heartbeat_interval_ms} must be at most half of election_timeout_ms "

@@ -123,6 +123,7 @@ class Machine:
 
     def __init__(self, store: RowStore, commands: CommandTable, *, cache_bytes_max: int) -> None:
         self.keyspace = Keyspace(store, cache_bytes_max=cache_bytes_max)
+        self._cache_bytes_max = cache_bytes_max
         self._store = store
         self._commands = CommandTable([*commands, EXPIRE_DUE])
         self._applied = store.applied
@@ -178,6 +179,25 @@ class Machine:
         """Apply an entry without commands."""
         self._begin(entry_id, self.log_time_ms)
         self.keyspace.is_applying = False
+
+    def apply_membership(self, entry_id: EntryId, membership: bytes) -> None:
+        """Apply an entry that says who the members are from now on."""
+        self._begin(entry_id, self.log_time_ms)
+        applied = self._applied
+        self._applied = AppliedState(applied.index, applied.term, applied.log_time_ms, membership)
+        self.keyspace.is_applying = False
+
+    @property
+    def membership(self) -> bytes:
+        """What the newest such entry said; empty when there was none."""
+        return self._applied.membership
+
+    def begin_anew(self) -> None:
+        """Go on from what the store holds now: a snapshot took the place of its rows."""
+        old = self.keyspace
+        self.keyspace = Keyspace(self._store, cache_bytes_max=self._cache_bytes_max)
+        self.keyspace.expired_count, self.keyspace.missed_count = old.expired_count, old.missed_count
+        self._applied = self._store.applied
 
     def commit(self) -> None:
         """Store what was applied since the last commit, whole or not at all.

@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from raftkv.config import SETTINGS, Config, ConfigError, Setting, read_toml
+from raftkv.config import Config, ConfigError
+from raftkv.config_sources import SETTINGS, Setting, read_toml
 from raftkv.config_values import Choice, Flag, Integer, Number, Size, Text
 
 #: Parameters that clients and tools ask for and that hold one value here (redis CONFIG GET).
@@ -35,6 +36,8 @@ _FIXED: Mapping[str, str] = {
 }
 
 _BY_NAME: Mapping[str, Setting] = {setting.redis_name: setting for setting in SETTINGS}
+#: Shown to who asks for them by name alone (redis HIDDEN_CONFIG).
+HIDDEN_NAMES = frozenset(setting.redis_name for setting in SETTINGS if setting.is_hidden)
 _OUTPUT_LIMITS = "client-output-buffer-limit"
 _OUTPUT_LIMIT_KEYS = ("output_buffer_bytes_max", "output_buffer_soft_bytes_max", "output_buffer_soft_s")
 _REDIS_LOG_LEVELS: Mapping[str, str] = {

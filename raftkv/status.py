@@ -66,6 +66,8 @@ class NodeAnswer:
     pid: int
     #: It says cluster_state:ok, which takes a leader that it hears.
     is_serving: bool
+    #: "ok", "short" of space or "stalled".
+    disk: str
     #: Every member by id, itself included.
     members: Mapping[int, Place]
 
@@ -84,6 +86,8 @@ class NodeStatus:
     #: It answers, be it that it refuses the password.
     reachable: bool
     pid: int | None
+    #: "ok", "short" of space or "stalled".
+    disk: str | None = None
 
     @property
     def is_refusing(self) -> bool:
@@ -193,6 +197,7 @@ def _row(node_id: int, place: Place, asked: Asked) -> NodeStatus:
         last_index=None if answer is None else answer.last_index,
         reachable=answer is not None or node_id in asked.refusing,
         pid=None if answer is None else answer.pid,
+        disk=None if answer is None else answer.disk,
     )
 
 
@@ -251,6 +256,7 @@ def _answer_of(place: Place, replies: Iterable[object]) -> NodeAnswer:
         last_index=int(raft["raft_current_index"]),
         pid=int(server["process_id"]),
         is_serving=cluster.get("cluster_state") == "ok",
+        disk=raft.get("raft_disk", "ok"),
         members={**_members_in(raft), node_id: _own_place(nodes_text, place)},
     )
 

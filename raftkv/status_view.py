@@ -34,7 +34,7 @@ def table_of(status: ClusterStatus, *, notes: Mapping[int, str]) -> Table:
         cells = [
             str(node.id),
             node.address,
-            node.role or ("password refused" if node.is_refusing else "unreachable"),
+            _role_of(node),
             _shown(node.term),
             _shown(node.commit_index),
             _shown(node.applied_index),
@@ -46,6 +46,12 @@ def table_of(status: ClusterStatus, *, notes: Mapping[int, str]) -> Table:
             cells.append(notes.get(node.id, ""))
         table.add_row(*cells, style=_STYLES.get(node.role, ""))
     return table
+
+
+def _role_of(node: NodeStatus) -> str:
+    if node.role is None:
+        return "password refused" if node.is_refusing else "unreachable"
+    return node.role if node.disk in ("ok", None) else f"{node.role}, disk {node.disk}"
 
 
 def lag_of(node: NodeStatus, status: ClusterStatus) -> int | None:
@@ -67,6 +73,7 @@ def changes(before: ClusterStatus | None, now: ClusterStatus) -> list[str]:
             node.reachable,
             node.is_refusing,
         ):
+            lines += _disk_change(former, node)
             continue
         if node.is_refusing:
             lines.append(f"node {node.id} refuses the password")
@@ -83,6 +90,13 @@ def changes(before: ClusterStatus | None, now: ClusterStatus) -> list[str]:
     elif before is not None and before.is_serving and not now.is_serving:
         lines.append("the cluster does not serve")
     return lines
+
+
+def _disk_change(former: NodeStatus, node: NodeStatus) -> list[str]:
+    if node.disk == former.disk or node.disk is None:
+        return []
+    words = {"short": "is short of disk space", "stalled": "has a disk that hangs"}
+    return [f"node {node.id} {words.get(node.disk, 'has a disk that is well')}"]
 
 
 def _shown(number: int | None) -> str:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftkv.config import SETTINGS, Config, ConfigError, Member, Setting, config_from, is_loopback, read_toml
+from raftkv.config import Config, ConfigError, Member, is_loopback
+from raftkv.config_sources import SETTINGS, Setting, config_from, read_toml
 from raftkv.config_values import Members, Size
 from raftkv.runtime_settings import RuntimeSettings, SettingRefused
 
@@ -57,10 +58,23 @@ OTHER_VALUES = {
     "committed_bytes_max": "2097152",
     "pending_reads_max": "128",
     "peer_queue_bytes_max": "134217728",
+    "snapshot_window_chunks": "4",
+    "snapshot_chunk_bytes": "65536",
+    "snapshot_rate_bytes_max": "0",
     "log_cache_bytes_max": "16777216",
     "cache_bytes_max": "1048576",
+    "join": "127.0.0.1:7001@17001",
+    "join_in_place_of": "2",
+    "join_as_learner": "yes",
     "flush_commands_max": "1000",
+    "flush_bytes_max": "8388608",
+    "log_tail_bytes": "4194304",
+    "promotion_lag_entries_max": "100",
     "log_warn_bytes": "1073741824",
+    "disk_free_min": "1048576",
+    "disk_stall_ms": "500",
+    "loop_stall_ms": "0",
+    "debug_sync_delay_ms": "100",
     "slice_ms": "5",
     "slowlog_slower_than_us": "0",
     "slowlog_count_max": "5",
@@ -127,7 +141,7 @@ def test_unknown_key_names_its_source_and_the_nearest() -> None:
         "environment: there is no setting 'RAFTKV_PROT'; did you mean 'RAFTKV_PORT'?"
     )
     far = refusal({"zzz": 1})
-    assert far.startswith("node.toml: there is no setting 'zzz'; allowed are node_id, members, bind, ")
+    assert far.startswith("node.toml: there is no setting 'zzz'; allowed are node_id, members, join, ")
 
 
 @pytest.mark.parametrize(
@@ -293,6 +307,9 @@ def test_limits_that_contradict_are_refused() -> None:
     )
     assert refusal({"heartbeat_interval_ms": 300}) == (
         "heartbeat_interval_ms: 300 must be at most half of election_timeout_ms (500)"
+    )
+    assert refusal({"snapshot_rate_bytes_max": "100kb"}) == (
+        "snapshot_rate_bytes_max: 102400 must be 0 or at least snapshot_chunk_bytes (262144)"
     )
 
 

@@ -41,6 +41,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"applied"}),
     frozenset({"slots"}),
     frozenset({"runtime_settings"}),
+    frozenset({"config_sources"}),
     frozenset({"config"}),
     frozenset({"config_values"}),
     frozenset({"raft"}),

@@ -14,7 +14,7 @@ from raftkv.commands.session import ConfigNotWritten, Session
 from raftkv.commands.table import Argument, CommandDocs, CommandSpec, Handler
 from raftkv.places import DATABASE_COUNT
 from raftkv.resp.replies import OK, SYNTAX_ERROR, Error, Reply, printable
-from raftkv.runtime_settings import SettingRefused
+from raftkv.runtime_settings import HIDDEN_NAMES, SettingRefused
 
 _PATTERNS_TOO_LONG = Error(f"ERR the patterns together are longer than {GLOB_BYTES_MAX} bytes")
 #: What makes a pattern more than a name.
@@ -38,6 +38,8 @@ def on_get(session: Session, args: list[bytes]) -> Reply:
     patterns = [word for word in words if not _GLOB_BYTES.isdisjoint(word)]
     if sum(map(len, patterns)) > GLOB_BYTES_MAX:
         return _PATTERNS_TOO_LONG
+    for name in HIDDEN_NAMES:
+        values.pop(name.encode(), None)
     for pattern in patterns:
         matches = compile_glob(pattern).fullmatch
         found.update((name, value) for name, value in values.items() if matches(name))

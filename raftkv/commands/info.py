@@ -17,6 +17,7 @@ from raftkv.commands.connection import REDIS_VERSION
 from raftkv.commands.monitors import Timing
 from raftkv.commands.session import (
     Counters,
+    FitnessStatus,
     KeyCount,
     MemberStatus,
     NodeStatus,
@@ -65,6 +66,10 @@ class Report:
     @cached_property
     def saves(self) -> SaveStatus:
         return self._node.saves()
+
+    @cached_property
+    def fitness(self) -> FitnessStatus:
+        return self._node.fitness()
 
     @cached_property
     def config(self) -> Config:
@@ -165,7 +170,7 @@ def _persistence(report: Report) -> Fields:
 
     A status is never anything but ok: a node whose disk failed has stopped.
     """
-    process, saves = report.process, report.saves
+    process, saves, fitness = report.process, report.saves, report.fitness
     is_saving = saves.under_way_s is not None
     yield "loading", 0
     yield "async_loading", 0
@@ -185,6 +190,12 @@ def _persistence(report: Report) -> Fields:
     yield "log_size_bytes", process.log_bytes
     yield "state_size_bytes", process.state_bytes
     yield "state_durable_index", process.state_durable_index
+    yield "disk_free_bytes", fitness.free_bytes
+    yield "disk_free_min_bytes", fitness.free_bytes_min
+    yield "disk_short_of_space", int(fitness.is_short_of_space)
+    yield "disk_writes_refused", int(fitness.is_refusing_writes)
+    yield "disk_stalled", int(fitness.is_disk_stalled)
+    yield "disk_stalls", fitness.disk_stalls_count
 
 
 def _stats(report: Report) -> Fields:
@@ -293,7 +304,7 @@ def _keyspace(report: Report) -> Fields:
 
 
 def _raft(report: Report) -> Fields:
-    """The names are RedisRaft's, but for `raft_persisted_index`."""
+    """The names are RedisRaft's up to `raft_last_applied_index`."""
     status = report.status
     raft = status.raft
     yield "raft_cluster_id", status.cluster_id.hex()
@@ -312,6 +323,11 @@ def _raft(report: Report) -> Fields:
     yield "raft_commit_index", raft.commit_index
     yield "raft_last_applied_index", raft.last_applied
     yield "raft_persisted_index", raft.persisted_index
+    yield "raft_disk", report.fitness.disk_state
+    # Leases tolerate that two nodes' clocks drift apart by so much; without trust reads go by ReadIndex.
+    yield "raft_lease_drift_percent", report.config.clock_drift_percent
+    yield "raft_lease_trusted", int(report.fitness.is_clock_trusted)
+    yield "raft_clock_faults", report.fitness.clock_faults_count
 
 
 def _raft_node(member: MemberStatus) -> str:

@@ -102,6 +102,29 @@ class SaveStatus:
 
 
 @dataclass(slots=True)
+class FitnessStatus:
+    """What a node's disk and clock are like, as far as that decides what it does."""
+
+    #: Of the disk under the data directory, a second ago at most; and below which writes are refused.
+    free_bytes: int = 0
+    free_bytes_min: int = 0
+    is_short_of_space: bool = False
+    #: No writes are taken: this node is short of space, or a majority is.
+    is_refusing_writes: bool = False
+    #: An fsync hangs, or did of late: this node won't lead.
+    is_disk_stalled: bool = False
+    disk_stalls_count: int = 0
+    #: Leases are trusted.
+    is_clock_trusted: bool = True
+    clock_faults_count: int = 0
+
+    @property
+    def disk_state(self) -> str:
+        """In a word."""
+        return "stalled" if self.is_disk_stalled else "short" if self.is_short_of_space else "ok"
+
+
+@dataclass(slots=True)
 class ProcessStatus:
     """What the operating system says of the node's process and its directory; dear to ask."""
 
@@ -171,7 +194,8 @@ class NodeStatus:
     @property
     def master(self) -> MemberStatus:
         """Whom clients are told that serves all slots; always somebody, for an empty map makes them raise."""
-        return self.members[0] if self.last_leader_id == NOBODY else self.member(self.last_leader_id)
+        led = (member for member in self.members if member.node_id == self.last_leader_id)
+        return next(led, self.members[0])
 
     def member(self, node_id: int) -> MemberStatus:
         """The member with that id, which must be one."""
@@ -213,6 +237,9 @@ class NodeView(Protocol):
         """Count from nothing again (redis CONFIG RESETSTAT)."""
 
     def saves(self) -> SaveStatus:
+        """A fresh look."""
+
+    def fitness(self) -> FitnessStatus:
         """A fresh look."""
 
     def begin_save(self) -> Callable[[], bool]:

@@ -24,6 +24,7 @@ from raftkv.node.executor import Executor
 from raftkv.node.group import Group
 from raftkv.node.open_files import backlog
 from raftkv.node.pauses import Pause
+from raftkv.node.roster import Roster
 from raftkv.resp.parser import Limits
 from raftkv.resp.replies import Error
 
@@ -85,6 +86,7 @@ class Clients:
         group: Group,
         clock: Clock,
         node: NodeView,
+        roster: Roster,
     ) -> None:
         #: Replaced as a whole when a setting changes, see `adopt`.
         self.config = config
@@ -95,7 +97,7 @@ class Clients:
         self.parser_limits = _parser_limits(config)
         self.pause = Pause()
         self._next_look_ns = 0
-        self._members = {member.node_id: member for member in config.members}
+        self._roster = roster
         self._ids = itertools.count(1)
         self._connections: dict[int, Connection] = {}
         #: Connections that wait for something. A dict: their order is that of their waiting.
@@ -204,7 +206,7 @@ class Clients:
     def other_leader(self) -> Member | None:
         """The node that clients are sent to: the leader, if it is known and isn't this node."""
         leader_id = self.group.leader_id
-        return None if leader_id == self.config.node_id else self._members.get(leader_id)
+        return None if leader_id == self.config.node_id else self._roster.member(leader_id)
 
     def sessions(self) -> Iterator[Session]:
         """The sessions of all connections, oldest first."""

@@ -126,6 +126,8 @@ class Executor:
         leader = self._clients.other_leader()
         if leader is not None and not self._is_standalone:
             return moved(first_slot_of(self.lookup.resolve(args), args), leader.host, leader.port)
+        if self._group.proposals.is_refusing:
+            return refusals.NO_SPACE
         return refusals.NO_LEADER if leader is None and not self._group.is_leader else refusals.NOT_TAKEN
 
     def _takes_writes(self) -> bool:

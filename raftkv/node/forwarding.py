@@ -27,6 +27,9 @@ from raftkv.node.pending import PendingBatch
 from raftkv.raft import Forward
 from raftkv.resp.replies import Reply
 
+#: In place of a batch's number: it is none, its sender says that it is short of disk space.
+SHORTAGE_NUMBER: Final = 0
+
 #: Nanoseconds without progress after which open batches are sent again.
 _RETRY_NS: Final = 200_000_000
 
@@ -69,6 +72,11 @@ class ForwardOutbox:
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def batches(self) -> list[PendingBatch]:
+        """Those that are open."""
+        return [waiting.batch for waiting in self._open]
+
     def may_forward(self, term: int) -> bool:
         """Whether another batch may be passed on to the leader of `term`."""
         return not self._open or self._term == term
@@ -86,6 +94,10 @@ class ForwardOutbox:
         self._open.append(_Open(self._newest_number, batch, payload))
         self.size_bytes += len(payload)
         return self._message(self._open[-1], to)
+
+    def shortage(self, *, term: int, to: int) -> Forward:
+        """The message that tells the leader that this node is short of disk space."""
+        return Forward(term, self._node_id, to, self._life, SHORTAGE_NUMBER, b"")
 
     def repeat(self, *, term: int, to: int, now_ns: int) -> list[Forward]:
         """The oldest open batches once more, when nothing was heard of them for a while."""

@@ -7,7 +7,6 @@ sockets and no Redis syntax: connections are `ReplySink`s and `Reader`s, peers a
 Invariants:
 * What a Ready promises in `messages_after_persist` leaves only after an fsync that began after the
   Ready was written.
-* Replies leave only after the rows of their entry are in the store.
 * Entries are applied in order, and only those that the own log has synced (the core sees to it).
 """
 
@@ -15,37 +14,36 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from typing import Final, Protocol
 
 from raftkv.commands.table import CommandSpec, Sliced
 from raftkv.config import Config
-from raftkv.machine import Batch, Machine, PlacedRead, decode_batch, encode_batch
+from raftkv.machine import Batch, Machine, encode_batch
+from raftkv.node.applying import Applier
 from raftkv.node.clock import Clock, LogClock
-from raftkv.node.forwarding import Settled
 from raftkv.node.pending import PendingBatch, ReplySink, WaitingRead
 from raftkv.node.proposals import Proposals
 from raftkv.node.reads import Reader, ReadQueue
 from raftkv.node.shared_reads import SharingReader, run_together
 from raftkv.node.slices import LongReads
 from raftkv.raft import (
-    COMMAND,
     LEADER,
     Entry,
     EntryId,
     HardState,
+    MembershipChange,
     Message,
     NotLeader,
     ProposalDropped,
     RaftCore,
     Ready,
     Role,
+    decode_membership,
 )
 from raftkv.resp.replies import Reply
-from raftkv.storage.errors import WriteStalled
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +69,19 @@ class DurableLog(Protocol):
 
     def append(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
         """Write, not yet durably; cuts the log from the first entry's index on."""
+
+
+class Snapshots(Protocol):
+    """What brings snapshots to others, and puts the one that came here in place."""
+
+    def send_to(self, node_id: int) -> None:
+        """Bring a follower a snapshot; tells the group's core how it ended."""
+
+    def install(self, entry_id: EntryId) -> None:
+        """Put what was received in the place of the rows, then of the log, each durably; blocks.
+
+        The log is synced first. Raises StorageFailure.
+        """
 
 
 @dataclass(slots=True)
@@ -103,12 +114,15 @@ class Group:
         call_soon: Callable[[Callable[[], None]], object],
         call_later: Callable[[float, Callable[[], None]], object],
         on_leader: Callable[[int], None],
+        on_members: Callable[[], None],
+        snapshots: Snapshots,
     ) -> None:
         """Take over the parts.
 
         `life` tells this run of the process from the node's others. `request_sync(ticket)` asks for an
         fsync of the log, answered by `on_synced`; `request_flush()` for a flush of the state to disk, off
-        the loop; `on_leader(node id)` is told whenever another node, or nobody, leads.
+        the loop; `on_leader(node id)` is told whenever another node, or nobody, leads, `on_members()`
+        whenever the membership or whom this node speaks to has changed.
         """
         self.group_id = group_id
         self.core = core
@@ -119,10 +133,13 @@ class Group:
         self._log = durable_log
         self._links = links
         self._request_sync = request_sync
-        self._request_flush = request_flush
         self._call_soon = call_soon
         self._call_later = call_later
         self._on_leader = on_leader
+        self._on_members = on_members
+        self._snapshots = snapshots
+        self._membership = core.membership
+        self._peers = core.peers
         self._transition = (core.role, core.current_term, core.leader_id)
         self.proposals = Proposals(
             config=config,
@@ -137,18 +154,10 @@ class Group:
         retry_ns = 2 * config.heartbeat_interval_ms * 1_000_000
         run = partial(run_together, machine)
         self.reads = ReadQueue[SharingReader](core, retry_ns=retry_ns, look=self._look_at_clocks, run=run)
+        self._applier = self._make_applier(request_flush)
         self._ticket = 0
         self._unsynced: deque[_Unsynced] = deque()
-        self._to_apply: deque[Entry] = deque()
-        self._settlements: list[Settled] = []
-        #: Replies of placed reads, held back until the rows of their entry are stored.
-        self._placed: list[tuple[WaitingRead, Reply | Sliced]] = []
-        #: index -> reads to run once that entry is applied.
-        self._reads_at: dict[int, list[WaitingRead]] = {}
-        self._on_next_entry: list[Callable[[], None]] = []
         self._long_reads = LongReads(clock)
-        self._commands_since_flush = 0
-        self._is_stalled = False
         self._is_stopped = False
         self._ticked_ns = clock.now_ns()
         self._has_left_out_tick = False
@@ -157,6 +166,18 @@ class Group:
         #: The newest entry that removes due keys, proposed here.
         self._expiry = EntryId(0, 0)
 
+    def _make_applier(self, request_flush: Callable[[], object]) -> Applier:
+        return Applier(
+            config=self._config,
+            core=self.core,
+            machine=self.machine,
+            proposals=self.proposals,
+            clock=self.clock,
+            log_clock=self.log_clock,
+            wake=self.wake,
+            request_flush=request_flush,
+        )
+
     @property
     def config(self) -> Config:
         """The settings; replaced as a whole when one changes."""
@@ -164,7 +185,7 @@ class Group:
 
     @config.setter
     def config(self, config: Config) -> None:
-        self._config = self.proposals.config = config
+        self._config = self.proposals.config = self._applier.config = config
 
     # -- what connections ask ---------------------------------------------------------------
 
@@ -185,7 +206,7 @@ class Group:
 
     def has_lease(self, now_ns: int) -> bool:
         """Whether reads may be answered here as of `now_ns`, sampled after their bytes were read."""
-        return not self._is_stalled and self.core.lease_is_valid(now_ns)
+        return not self._applier.is_stalled and self.core.lease_is_valid(now_ns)
 
     def clock_if_readable(self, now_ns: int) -> int:
         """The log clock's time if the state as it is may be read as of `now_ns`, else 0."""
@@ -213,7 +234,7 @@ class Group:
     @property
     def is_caught_up(self) -> bool:
         """All that is known to be committed is applied, and its rows are stored."""
-        return not self._is_stalled and self.core.last_applied >= self.core.commit_index
+        return not self._applier.is_stalled and self.core.last_applied >= self.core.commit_index
 
     def submit(
         self, sink: ReplySink, first_slot: int, *, db: int, commands: list[list[bytes]], size_bytes: int
@@ -245,23 +266,47 @@ class Group:
         read = WaitingRead(sink, slot, db, spec, args, behind.deadline_ns, behind.count)
         commit_index = self.core.commit_index
         if behind.entry_id is not None and behind.entry_id.index < commit_index:
-            self._reads_at.setdefault(commit_index, []).append(read)
+            self._applier.read_at(commit_index, read)
         else:
             behind.placed_reads.append(read)
 
     @property
     def has_pending(self) -> bool:
         """Whether any client's write waits for its reply."""
-        return bool(len(self.proposals) or self._settlements)
+        return bool(len(self.proposals) or self._applier.has_unsettled)
 
-    def hand_over(self) -> int:
-        """As the leader, begin to hand over to the follower that has most of the log; give its id."""
+    @property
+    def has_peers(self) -> bool:
+        """There is another voter."""
+        return len(self.core.membership.voters) > 1
+
+    def hand_over(self, avoid: Container[int] = ()) -> int:
+        """As the leader, begin to hand over to the follower that has most of the log; give its id.
+
+        Members to `avoid` don't count; there must be another one.
+        """
         now_ns = self.clock.now_ns()
         peers = self.core.status(now_ns).peers
+        peers = [
+            peer
+            for peer in peers
+            if peer.node_id in self.core.membership.voters and peer.node_id not in avoid
+        ]
         successor = max(peers, key=lambda peer: (peer.heard_ms_ago is not None, peer.match_index))
         self.core.transfer_leadership(successor.node_id, now_ns)
         self.wake()
         return successor.node_id
+
+    def transfer_to(self, node_id: int) -> None:
+        """As the leader, begin to hand over to this voter. Raises NotLeader, ValueError."""
+        self.core.transfer_leadership(node_id, self.clock.now_ns())
+        self.wake()
+
+    def change_membership(self, change: MembershipChange) -> EntryId:
+        """As the leader, begin a change of the members. Raises NotLeader, ProposalDropped, ChangeRefused."""
+        entry_id = self.core.change_membership(change, self.clock.now_ns())
+        self.wake()
+        return entry_id
 
     def request_leadership(self) -> None:
         """Ask the leader to hand over to this node; nothing tells whether it will."""
@@ -270,7 +315,7 @@ class Group:
 
     def on_next_entry(self, callback: Callable[[], None]) -> None:
         """Call back once, after the next entries are applied; sees to it that one comes soon."""
-        self._on_next_entry.append(callback)
+        self._applier.on_next_entry(callback)
         self._is_expiry_wanted = True
         self.wake()
 
@@ -280,6 +325,21 @@ class Group:
         self.wake()
 
     # -- what the outside reports -----------------------------------------------------------
+
+    def offer_snapshot(self, entry_id: EntryId, membership: bytes) -> bool:
+        """Take a snapshot that was received whole, if it is news; it is in place then."""
+        if self._is_stopped:
+            return False
+        members = decode_membership(membership) if membership else None
+        is_news = self.core.restore(entry_id, members)
+        self._advance()
+        self.wake()
+        return is_news
+
+    def on_snapshot_sent(self, node_id: int, index: int) -> None:
+        """A follower has a snapshot that covers `index`; 0: it could not be brought there."""
+        self.core.snapshot_ended(node_id, index)
+        self.wake()
 
     def on_messages(self, messages: list[Message]) -> None:
         """Step peers' messages. Raises `ProtocolError` for what no correct peer sends."""
@@ -312,8 +372,10 @@ class Group:
             return
         now_ns = self.clock.now_ns()
         self._maybe_tick(now_ns)
-        self._give_up_overdue(now_ns)
+        self.proposals.on_tick(now_ns)
+        self._applier.give_up_overdue(now_ns)
         self.reads.ask_again(now_ns)
+        self._note_members()
         self._is_expiry_wanted = True
         self.wake()
 
@@ -357,7 +419,8 @@ class Group:
             self.reads.bundle_queued(now_ns, self._config.leader_wait_ms * 1_000_000)
         self.reads.ask(now_ns)
         self._advance()
-        self._apply()
+        if self._applier.run():
+            self.reads.release(self.core.last_applied)
         if self.reads.has_queued:
             now_ns = self.clock.now_ns()
             self.reads.run_queued(now_ns, self.clock_if_readable(now_ns))
@@ -376,6 +439,8 @@ class Group:
         transition = (self.core.role, self.core.current_term, self.core.leader_id)
         if transition != self._transition:
             self._note_transition(transition)
+        if self.core.membership is not self._membership:
+            self._note_members()
 
     def _note_transition(self, transition: tuple[Role, int, int]) -> None:
         core = self.core
@@ -393,6 +458,23 @@ class Group:
         if core.current_term != self._transition[1]:
             self.proposals.on_new_term()
         self._transition = transition
+
+    def _note_members(self) -> None:
+        membership, peers = self.core.membership, self.core.peers
+        if membership is self._membership and peers == self._peers:
+            return
+        if membership != self._membership:
+            log.info(
+                "group %d: voters %s%s, learners %s, term %d, last index %d",
+                self.group_id,
+                list(membership.voters),
+                f" and {list(membership.outgoing)}" if membership.is_joint else "",
+                list(membership.learners),
+                self.core.current_term,
+                self.core.last_index,
+            )
+        self._membership, self._peers = membership, peers
+        self._on_members()
 
     def _advance(self) -> None:
         """Propose what may be proposed and carry out every Ready."""
@@ -412,7 +494,29 @@ class Group:
         self._is_timer_set = False
         self.wake()
 
+    def _install(self, ready: Ready) -> None:
+        """Go on from a snapshot in the place of everything."""
+        assert ready.snapshot is not None, "there is something to install"
+        # The log that begins behind the snapshot must not be of a later term than the hard state.
+        self._log.append(ready.hard_state, [])
+        self._snapshots.install(ready.snapshot)
+        self.machine.begin_anew()
+        self.log_clock.observe(self.machine.log_time_ms)
+        log.info(
+            "group %d: snapshot of index %d, term %d is in place",
+            self.group_id,
+            ready.snapshot.index,
+            ready.snapshot.term,
+        )
+        self._long_reads.abandon()
+        self._applier.begin_anew()
+        self.proposals.lose_track_to(ready.snapshot.index)
+
     def _carry_out(self, ready: Ready) -> None:
+        if ready.snapshot is not None:
+            self._install(ready)
+        for node_id in ready.snapshots_wanted:
+            self._snapshots.send_to(node_id)
         if ready.hard_state is not None or ready.entries:
             self._log.append(ready.hard_state, ready.entries)
             self._ticket += 1
@@ -428,7 +532,7 @@ class Group:
             self.reads.on_read_states(ready.read_states)
         if ready.forwards:
             self.proposals.take_forwards(ready.forwards)
-        self._to_apply.extend(ready.committed_entries)
+        self._applier.take(ready.committed_entries)
 
     def _hold_back(self, messages: list[Message]) -> None:
         """Send messages once all that is written by now is durable."""
@@ -441,124 +545,13 @@ class Group:
         for message in messages:
             self._links.send(message.to, self.group_id, [message])
 
-    # -- applying ---------------------------------------------------------------------------
-
-    def _apply(self) -> None:
-        """Apply committed entries for at most a slice of time, store their rows, then reply."""
-        if self._is_stalled or self._to_apply:
-            if self._is_stalled or self.machine.is_write_stopped():
-                self._is_stalled = True
-                if not self._retry_store():
-                    return
-            end_ns = self.clock.now_ns() + self._config.slice_ms * 1_000_000
-            while self._to_apply:
-                self._apply_one(self._to_apply.popleft())
-                if self.clock.now_ns() > end_ns:
-                    self.wake()
-                    break
-            if not self._store():
-                return
-            self._settle()
-        self.reads.release(self.core.last_applied)
-
-    def _apply_one(self, entry: Entry) -> None:
-        entry_id = EntryId(entry.term, entry.index)
-        applied = None
-        for batch in self.proposals.pop(entry_id):
-            if batch.entry_id == entry_id:
-                applied = batch
-            else:
-                self._settlements.append(Settled(batch, None))
-        if entry.kind is COMMAND:
-            replies = self._apply_batch(entry_id, applied, entry.payload)
-            if applied is not None:
-                self._settlements.append(Settled(applied, replies))
-        else:
-            self.machine.apply_empty(entry_id)
-        for read in self._reads_at.pop(entry.index, ()):
-            self._run_placed(read)
-
-    def _apply_batch(self, entry_id: EntryId, pending: PendingBatch | None, payload: bytes) -> list[Reply]:
-        if pending is None or pending.batch is None:
-            batch = decode_batch(payload)
-            replies = self.machine.apply(entry_id, batch)
-            self._settlements += self.proposals.on_applied(entry_id, batch, replies)
-        else:
-            batch = pending.batch
-            reads = [PlacedRead(read.after, partial(self._run_placed, read)) for read in pending.placed_reads]
-            replies = self.machine.apply(entry_id, batch, reads)
-        self._commands_since_flush += len(replies)
-        return replies
-
-    def _run_placed(self, read: WaitingRead) -> None:
-        """Run a read between two writes, by the time of the entry that it stands in."""
-        if not read.is_settled:
-            reply = self.machine.read(read.spec, read.args, db=read.db, clock_ms=self.machine.log_time_ms)
-            self._placed.append((read, reply))
-
-    def _give_up_overdue(self, now_ns: int) -> None:
-        """Answer whoever has waited too long. Those who hear may ask for more while this runs."""
-        self.proposals.on_tick(now_ns)
-        for settlement in self._settlements:  # there are some only while their rows can't be stored
-            batch = settlement.batch
-            if batch.deadline_ns > now_ns or batch.is_settled:
-                continue
-            if settlement.replies is None:
-                batch.refuse()
-            else:
-                batch.lose_track()
-        placed = [read for read, _ in self._placed]
-        for read in chain(placed, *list(self._reads_at.values())):
-            if read.deadline_ns <= now_ns:
-                read.refuse()
-
-    def _store(self) -> bool:
-        """Store the rows of what was applied; False when the store must be let recover first."""
-        try:
-            self.machine.commit()
-        except WriteStalled:
-            log.warning("state: writes are stalled, applying is paused at index %d", self.core.last_applied)
-            self._is_stalled = True
-            return False
-        self._is_stalled = False
-        self.core.applied(self.machine.applied_index)
-        self.log_clock.observe(self.machine.log_time_ms)
-        if self._commands_since_flush >= self._config.flush_commands_max:
-            self._commands_since_flush = 0
-            self._request_flush()
-        return True
-
-    def _retry_store(self) -> bool:
-        """Go on after a stall, if it is over; the next tick tries again otherwise."""
-        if self.machine.is_write_stopped() or not self._store():
-            return False
-        self._settle()
-        return True
-
-    def _settle(self) -> None:
-        """Hand out the replies of entries whose rows are stored."""
-        settlements, self._settlements = self._settlements, []
-        placed, self._placed = self._placed, []
-        for read, reply in placed:
-            read.settle(reply)
-        for settlement in settlements:
-            if settlement.batch.is_settled:
-                continue  # it became overdue while the rows could not be stored
-            if settlement.replies is None:
-                settlement.batch.refuse()
-            else:
-                settlement.batch.settle(settlement.replies)
-        callbacks, self._on_next_entry = self._on_next_entry, []
-        for callback in callbacks:
-            callback()
-
     # -- work beside the log ----------------------------------------------------------------
 
     def _maybe_expire(self) -> None:
         """As the leader, propose the removal of due keys; one such entry is under way at most."""
         core = self.core
         is_under_way = self._expiry.term == core.current_term and self._expiry.index > core.last_applied
-        if not core.is_serving or self._is_stalled or is_under_way:
+        if not core.is_serving or self._applier.is_stalled or is_under_way:
             return
         time_ms = self.log_clock.now_ms()
         commands = self.machine.expiry_commands(time_ms, _EXPIRED_COUNT_MAX)

@@ -7,44 +7,62 @@ at once: what can't be sure must not go on answering.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import random
 import signal
-import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raftkv import __version__
 from raftkv.commands import build_table
-from raftkv.config import Config
+from raftkv.commands.table import CommandTable
+from raftkv.config import Config, join_address
 from raftkv.machine import Machine
-from raftkv.node.bootstrap import form_cluster, open_identity
+from raftkv.node.admission import ADMISSION, Admission
+from raftkv.node.bootstrap import answers_of_formed, form_cluster, open_identity
 from raftkv.node.clients import Clients, bind_socket
 from raftkv.node.clock import Clock
+from raftkv.node.clock_guard import ClockBroken, ClockGuard
+from raftkv.node.compaction import Compactor
+from raftkv.node.disk_space import DiskSpace, room_of
+from raftkv.node.disk_watch import DiskWatch
+from raftkv.node.fitness import Fitness
 from raftkv.node.group import Group
+from raftkv.node.joining import Joining
 from raftkv.node.observer import Observer
 from raftkv.node.open_files import room_for_clients
+from raftkv.node.roster import Roster
 from raftkv.node.saves import Saves
+from raftkv.node.snapshot_transfer import transfer_limits
+from raftkv.node.snapshots import SnapshotExchange
 from raftkv.node.view import View
-from raftkv.raft import EntryId, Message, ProtocolError, RaftCore
+from raftkv.node.watchdog import Watchdog
+from raftkv.raft import (
+    EntryId,
+    Message,
+    ProtocolError,
+    RaftCore,
+    RequestVote,
+    decode_membership,
+)
 from raftkv.runtime_settings import RuntimeSettings
 from raftkv.storage import (
-    SWITCH_INTERVAL_SECONDS,
+    NO_ID,
     DataDir,
-    DataDirRefused,
     Flusher,
     GroupLog,
+    Identity,
     KvStore,
-    LogCorrupted,
     LogStore,
     StorageFailure,
     SyncWriter,
+    settle_log_with_state,
 )
-from raftkv.transport import Transport, TransportLimits
+from raftkv.storage.worker import Worker
+from raftkv.transport import Address, Refusal, RefusalCode, Transport, TransportLimits
 
 log = logging.getLogger(__name__)
 
@@ -52,69 +70,33 @@ log = logging.getLogger(__name__)
 GROUP_ID = 0
 #: Seconds between two ticks.
 _TICK_SECONDS = 0.01
+#: Ticks between two signs of life to the watchdog.
+_TICKS_PER_SIGN = 10
 #: Seconds between two looks at the size of the log.
 _LOG_SIZE_SECONDS = 10.0
 #: Seconds that a leader gives its followers to take over before it stops anyway.
 _HANDOVER_SECONDS = 2.0
 #: Seconds that clients' pending writes get to settle on the way out.
 _SETTLE_SECONDS = 1.0
-#: No full collections: with 600,000 keys in the cache each stopped the loop for 0.17 s. What is freed in
-#: cycles here (connections, tasks) is young when it dies, and nothing in the caches refers back. While keys
-#: are loaded, what the others look at is mostly new records: 5 ms each time, where ten times 50,000 took 60.
-_GC_THRESHOLDS = (20_000, 5, 1_000_000)
 #: Slack on top of the largest command: the entry's and the frame's own bytes.
 _FRAME_SLACK_BYTES = 1 << 20
 
 
-def run_node(config: Config, config_path: Path | None = None) -> int:
-    """Run one node until it is told to stop; give the process's exit code (0: it stopped cleanly).
+@dataclass(slots=True)
+class Disks:
+    """What a node keeps on its disk, open."""
 
-    `config_path` is the file that CONFIG REWRITE writes to, if there is one.
-    """
-    logging.basicConfig(
-        level=config.log_level.upper(),
-        format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
-    config = _config_that_fits(config)
-    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-    gc.set_threshold(*_GC_THRESHOLDS)
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
-            return runner.run(Node(config, config_path).run())
-    except (StorageFailure, DataDirRefused) as failure:
-        log.critical("node %d: stopped: %s", config.node_id, failure)
-    except OSError as failure:
-        log.critical("node %d: can't start: %s", config.node_id, failure)
-    return 1
-
-
-def _config_that_fits(config: Config) -> Config:
-    """Let no more clients in than the operating system has files for (redis adjustOpenFilesLimit)."""
-    room = room_for_clients(config.clients_max)
-    if room == config.clients_max:
-        return config
-    log.warning(
-        "node %d: this process may open few files (ulimit -n), so that maxclients is %d instead of %d",
-        config.node_id,
-        room,
-        config.clients_max,
-    )
-    return replace(config, clients_max=room)
-
-
-def _loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop]:
-    if config.loop == "asyncio":
-        return asyncio.new_event_loop
-    import uvloop
-
-    return uvloop.new_event_loop
+    data_dir: DataDir
+    log_store: LogStore
+    kv_store: KvStore
 
 
 class Node:
     """One node from start to stop; `run` is called once."""
 
-    def __init__(self, config: Config, config_path: Path | None = None) -> None:
+    def __init__(
+        self, config: Config, config_path: Path | None = None, watchdog: Watchdog | None = None
+    ) -> None:
         self._config = config
         # Absolute: what is shown and written must not depend on where the node was started.
         self._config_path = None if config_path is None else config_path.absolute()
@@ -126,9 +108,14 @@ class Node:
             config, on_change=self._on_settings, room_for_clients=room_for_clients
         )
         self._stop = asyncio.Event()
+        self._watchdog = watchdog
+        self._ticks_count = 0
+        self._disk_watch = DiskWatch(self._clock, config)
         self._group: Group | None = None
+        self._fitness: Fitness | None = None
         self._clients: Clients | None = None
         self._log_bytes_warned = 0
+        self._admission: Admission | None = None
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT. Raises DataDirRefused, StorageFailure, OSError."""
@@ -144,11 +131,9 @@ class Node:
 
     async def _serve(self, stack: AsyncExitStack) -> None:
         config = self._config
-        data_dir = DataDir.open(Path(config.data_dir), config.node_id)
+        data_dir = DataDir.open(Path(config.data_dir), None if config.join else config.node_id)
         stack.callback(data_dir.close)
-        members = tuple((member.node_id, member.peer_address) for member in config.members)
-        nonce = os.urandom(16)
-        identity = open_identity(data_dir, node_id=config.node_id, members=members, nonce=nonce)
+        identity = self._open_identity(data_dir)
         # Once the cluster is formed its log and state exist: one that is missing was lost.
         is_new = identity.cluster_id is None
         log_store = LogStore(data_dir.log_path, create=is_new)
@@ -161,16 +146,21 @@ class Node:
         if config.standalone_port:
             standalone_socket = bind_socket(config.bind, config.standalone_port)
             stack.callback(standalone_socket.close)
+        if config.join:
+            if identity.cluster_id is None and not await self._unless_stopped(self._join(data_dir)):
+                return
+            config = self._adopt_id(data_dir)
         transport = self._make_transport()
         await transport.listen()
         stack.push_async_callback(transport.close)
-        forming = form_cluster(
-            data_dir, transport, node_id=config.node_id, members=members, nonce=nonce, random=self._random
-        )
-        cluster_id = await self._unless_stopped(forming)
-        if cluster_id is None:
+        if config.join:
+            assert data_dir.identity is not None, "it has joined"
+            transport.answer_bootstrap(answers_of_formed(data_dir.identity))
+        elif not await self._unless_stopped(self._form(data_dir, transport)):
             return
-        self._start_group(stack, cluster_id, log_store, kv_store, transport)
+        settle_log_with_state(log_store.group(GROUP_ID), kv_store.applied, data_dir.installed)
+        assert data_dir.identity is not None, "the cluster is formed"
+        self._start_group(stack, data_dir.identity, Disks(data_dir, log_store, kv_store), transport)
         assert self._clients is not None, "the group was started"
         await self._clients.listen(client_socket, is_standalone=False)
         if standalone_socket is not None:
@@ -183,11 +173,68 @@ class Node:
             )
         stack.push_async_callback(self._clients.close)
         log.info("node %d: clients are served at %s:%d", config.node_id, config.bind, config.port)
+        if self._watchdog is not None:
+            stack.callback(self._watchdog.close)  # databases may take their time to close
         await self._stop.wait()
         await self._hand_over()
 
+    def _open_identity(self, data_dir: DataDir) -> Identity:
+        """Give who this node is, as far as its directory knows; a new one is told."""
+        config = self._config
+        nonce = os.urandom(16)
+        if not config.join:
+            return open_identity(data_dir, node_id=config.node_id, members=_addresses(config), nonce=nonce)
+        if data_dir.identity is None:
+            data_dir.save_identity(Identity(NO_ID, (), nonce))
+        assert data_dir.identity is not None, "it was saved"
+        return data_dir.identity
+
+    async def _form(self, data_dir: DataDir, transport: Transport) -> bytes:
+        config = self._config
+        return await form_cluster(
+            data_dir,
+            transport,
+            node_id=config.node_id,
+            members=_addresses(config),
+            nonce=os.urandom(16),
+            random=self._random,
+        )
+
+    async def _join(self, data_dir: DataDir) -> bytes:
+        """Become a member of a cluster that there is; what was given is saved then. Raises JoinRefused."""
+        identity = data_dir.identity
+        assert identity is not None, "a newcomer has a nonce"
+        # Only for questions: nobody is a peer yet.
+        transport = self._make_transport(peers={})
+        await transport.listen()
+        try:
+            joining = Joining(
+                self._config,
+                nonce=identity.nonce,
+                ask=lambda address, question: transport.ask_address(address, question, kind=ADMISSION),
+                random=self._random,
+            )
+            admitted = await joining.run()
+        finally:
+            await transport.close()
+        members = tuple((node_id, join_address(host, port)) for node_id, host, port in admitted.members)
+        data_dir.save_identity(
+            replace(identity, node_id=admitted.node_id, members=members, cluster_id=admitted.cluster_id)
+        )
+        log.info("node %d: joined cluster %s", admitted.node_id, admitted.cluster_id.hex())
+        return admitted.cluster_id
+
+    def _adopt_id(self, data_dir: DataDir) -> Config:
+        """Go on as the member that this node became when it joined."""
+        assert data_dir.identity is not None, "it has joined"
+        config = self._config = self._config.of_joined(data_dir.identity.node_id)
+        self._settings = RuntimeSettings(
+            config, on_change=self._on_settings, room_for_clients=room_for_clients
+        )
+        return config
+
     async def _unless_stopped(self, forming: Coroutine[None, None, bytes]) -> bytes | None:
-        """Await the forming of the cluster; None: the node was told to stop first."""
+        """Await the forming of the cluster, or its joining; None: the node was told to stop first."""
         task = asyncio.create_task(forming)
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -199,13 +246,19 @@ class Node:
 
     # -- wiring -----------------------------------------------------------------------------
 
-    def _make_transport(self) -> Transport:
+    def _make_transport(self, peers: dict[int, Address] | None = None) -> Transport:
         config = self._config
+        if peers is None:
+            peers = {each.node_id: (each.peer_host, each.peer_port) for each in config.other_members}
         return Transport(
             node_id=config.node_id,
             bind=(config.bind, config.peer_port),
-            peers={member.node_id: (member.peer_host, member.peer_port) for member in config.other_members},
+            peers=peers,
             on_messages=self._on_messages,
+            on_snapshot=self._on_snapshot_frame,
+            welcomes=self._welcomes,
+            on_peer_address=self._on_peer_address,
+            on_refused=self._on_refused,
             limits=TransportLimits(
                 frame_bytes_max=config.command_bytes_max + _FRAME_SLACK_BYTES,
                 queue_bytes_max=max(
@@ -217,31 +270,27 @@ class Node:
         )
 
     def _start_group(
-        self,
-        stack: AsyncExitStack,
-        cluster_id: bytes,
-        log_store: LogStore,
-        kv_store: KvStore,
-        transport: Transport,
+        self, stack: AsyncExitStack, identity: Identity, disks: Disks, transport: Transport
     ) -> None:
         """Recover the group from the disk and begin to take part."""
-        config = self._config
-        loop = asyncio.get_running_loop()
+        config, cluster_id = self._config, identity.cluster_id
+        assert cluster_id is not None, "the cluster is formed"
+        loop = self._loop = asyncio.get_running_loop()
+        self._log_store, self._transport = disks.log_store, transport
         table = build_table()
-        group_log = log_store.group(GROUP_ID)
-        machine = Machine(kv_store, table, cache_bytes_max=config.cache_bytes_max)
+        group_log = disks.log_store.group(GROUP_ID)
+        machine = Machine(disks.kv_store, table, cache_bytes_max=config.cache_bytes_max)
         self._observer.attach(table, machine.commands)
-        core = RaftCore(
-            config.raft_config(),
-            group_log.hard_state,
+        core = self._make_core(identity, machine, group_log)
+        roster = Roster(config, lambda: core.membership)
+        writer, saves = self._start_threads(stack, disks)
+        snapshots = self._make_snapshots(stack, disks, group_log)
+        self._compactor = Compactor(
             group_log,
-            applied=_check_applied(machine, group_log),
-            random=self._random,
-            now_ns=self._clock.now_ns(),
+            config=config,
+            durable_index=lambda: disks.kv_store.durable_index,
+            needed_index=lambda: snapshots.needed_index,
         )
-        self._loop, self._log_store = loop, log_store
-        writer, flusher = self._start_threads(stack, log_store, kv_store)
-        saves = Saves(flusher.request, self._clock)
         group = self._group = Group(
             group_id=GROUP_ID,
             config=config,
@@ -255,26 +304,23 @@ class Node:
             request_flush=saves.begin,
             call_soon=lambda callback: loop.call_soon(_or_die, callback),
             call_later=lambda seconds, callback: loop.call_later(seconds, _or_die, callback),
-            on_leader=lambda leader_id: view.on_leader(leader_id),
+            on_leader=lambda leader_id: self._view.on_leader(leader_id),
+            on_members=self._on_members,
+            snapshots=snapshots,
         )
+        snapshots.attach(group)
         stack.callback(group.stop)
-        view = self._view = View(
+        self._admission = Admission(
+            config=config,
+            nonce=identity.nonce,
             cluster_id=cluster_id,
-            settings=self._settings,
-            table=table,
-            clock=self._clock,
             group=group,
-            transport=transport,
-            log_store=log_store,
-            kv_store=kv_store,
-            saves=saves,
-            observer=self._observer,
-            request_stop=self._stop.set,
-            config_path=self._config_path,
+            roster=roster,
+            peers=transport,
+            now_ns=self._clock.now_ns,
         )
-        self._clients = view.clients = Clients(
-            config=config, table=table, group=group, clock=self._clock, node=view
-        )
+        transport.answer_questions(ADMISSION, self._admission.on_question)
+        self._make_front(cluster_id, table, group, roster, disks, saves)
         log.info(
             "node %d: cluster %s, term %d, log up to %d, applied up to %d",
             config.node_id,
@@ -283,22 +329,92 @@ class Node:
             core.last_index,
             core.last_applied,
         )
-        transport.start(cluster_id)
+        transport.start(cluster_id, announced=(config.member.peer_host, config.member.peer_port))
+        self._on_members()
         self._tick()
         self._watch_log_size()
 
-    def _start_threads(
-        self, stack: AsyncExitStack, log_store: LogStore, kv_store: KvStore
-    ) -> tuple[SyncWriter, Flusher]:
+    def _make_core(self, identity: Identity, machine: Machine, group_log: GroupLog) -> RaftCore:
+        # Whatever the configuration lists by now; a node that joined agreed to no founding.
+        founders = tuple(node_id for node_id, _ in identity.agreed)
+        return RaftCore(
+            replace(self._config.raft_config(), voters=founders),
+            group_log.hard_state,
+            group_log,
+            applied=EntryId(machine.applied_term, machine.applied_index),
+            random=self._random,
+            now_ns=self._clock.now_ns(),
+            membership=decode_membership(machine.membership) if machine.membership else None,
+        )
+
+    def _make_front(
+        self, cluster_id: bytes, table: CommandTable, group: Group, roster: Roster, disks: Disks, saves: Saves
+    ) -> None:
+        """Make what clients meet."""
+        view = self._view = View(
+            cluster_id=cluster_id,
+            settings=self._settings,
+            table=table,
+            clock=self._clock,
+            group=group,
+            roster=roster,
+            transport=self._transport,
+            log_store=disks.log_store,
+            kv_store=disks.kv_store,
+            saves=saves,
+            observer=self._observer,
+            fitness=self._watch_fitness(group),
+            request_stop=self._stop.set,
+            config_path=self._config_path,
+        )
+        self._clients = view.clients = Clients(
+            config=self._config, table=table, group=group, clock=self._clock, node=view, roster=roster
+        )
+
+    def _make_snapshots(self, stack: AsyncExitStack, disks: Disks, group_log: GroupLog) -> SnapshotExchange:
+        loop = self._loop
+        outgoing = Worker(on_failure=_die, name="snapshot-out")
+        stack.callback(outgoing.close)
+        incoming = Worker(on_failure=_die, name="snapshot-in")
+        stack.callback(incoming.close)
+        self._snapshots = SnapshotExchange(
+            node_id=self._config.node_id,
+            limits=transfer_limits(self._config),
+            data_dir=disks.data_dir,
+            kv_store=disks.kv_store,
+            log_store=disks.log_store,
+            group_log=group_log,
+            clock=self._clock,
+            send=lambda to, body: self._transport.send_snapshot(to, GROUP_ID, body),
+            outgoing=outgoing,
+            incoming=incoming,
+            tell=lambda callback: loop.call_soon_threadsafe(_or_die, callback),
+            call_later=lambda seconds, callback: loop.call_later(seconds, _or_die, callback),
+        )
+        return self._snapshots
+
+    def _watch_fitness(self, group: Group) -> Fitness:
+        config, path = self._config, Path(self._config.data_dir)
+        guard = ClockGuard(self._clock, drift_percent=config.clock_drift_percent)
+        space = DiskSpace(lambda: room_of(path), config)
+        self._fitness = Fitness(group, self._disk_watch, space, guard)
+        return self._fitness
+
+    def _start_threads(self, stack: AsyncExitStack, disks: Disks) -> tuple[SyncWriter, Saves]:
         """Start those who wait for the disk."""
         tell = self._loop.call_soon_threadsafe
-        sync = self._observer.watched("fsync", log_store.sync, tell=tell)
+        sync = self._observer.watched("fsync", self._disk_watch.watched(disks.log_store.sync), tell=tell)
         writer = SyncWriter(sync, on_synced=self._on_synced, on_failure=_die)
         stack.callback(writer.close)
-        flush = self._observer.watched("state-flush", kv_store.flush, tell=tell)
+        flush = self._observer.watched("state-flush", disks.kv_store.flush, tell=tell)
         flusher = Flusher(flush, on_failure=_die)
         stack.callback(flusher.close)
-        return writer, flusher
+        saves = Saves(
+            flusher.request,
+            self._clock,
+            on_flushed=lambda: tell(_or_die, self._on_flushed),
+        )
+        return writer, saves
 
     # -- callbacks --------------------------------------------------------------------------
 
@@ -309,11 +425,44 @@ class Node:
         if group_id != GROUP_ID:
             raise ProtocolError(f"node {sender} speaks of group {group_id}, which is not hosted here")
         try:
+            if self._fitness is not None and RequestVote in map(type, messages):
+                self._fitness.look_at_clock()
             self._group.on_messages(messages)
         except ProtocolError:
             raise
         except BaseException as error:  # noqa: BLE001 - a defect: whatever it is, the node must not go on
             _die(error)
+
+    def _on_flushed(self) -> None:
+        self._compactor.on_flushed()
+
+    def _on_snapshot_frame(self, sender: int, group_id: int, body: bytes) -> None:
+        """Raises ProtocolError for what no correct peer sends: its connection is closed."""
+        if self._group is None:
+            return
+        if group_id != GROUP_ID:
+            raise ProtocolError(f"node {sender} speaks of group {group_id}, which is not hosted here")
+        try:
+            self._snapshots.on_frame(sender, body)
+        except ProtocolError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a defect: whatever it is, the node must not go on
+            _die(error)
+
+    def _welcomes(self, node_id: int) -> Refusal | None:
+        return None if self._admission is None else self._admission.welcomes(node_id)
+
+    def _on_peer_address(self, node_id: int, address: Address) -> None:
+        if self._admission is not None:
+            self._admission.on_peer_address(node_id, address)
+
+    def _on_refused(self, node_id: int, code: RefusalCode, reason: str) -> None:
+        if self._admission is not None:
+            self._admission.on_refused(node_id, code, reason)
+
+    def _on_members(self) -> None:
+        if self._admission is not None:
+            self._admission.on_members()
 
     def _on_synced(self, ticket: int) -> None:
         """On the writer's thread."""
@@ -324,15 +473,25 @@ class Node:
         logging.getLogger().setLevel(config.log_level.upper())
         self._observer.adopt(config)
         if self._group is not None and self._clients is not None:
-            self._group.config = config
+            self._group.config = self._compactor.config = config
+            if self._fitness is not None:
+                self._fitness.adopt(config)
             self._clients.adopt(config)
 
     def _tick(self) -> None:
         if self._group is None or self._clients is None:
             return
+        self._ticks_count += 1
+        if self._watchdog is not None and self._ticks_count % _TICKS_PER_SIGN == 0:
+            self._watchdog.give_sign()
         if self._observer.on_tick():
             self._view.sample()
+            if self._admission is not None:
+                _or_die(self._admission.on_tick)
+        if self._fitness is not None:
+            _or_die(self._fitness.on_tick)
         _or_die(self._group.on_tick)
+        _or_die(self._snapshots.on_tick)
         _or_die(self._clients.on_tick)
         self._observer.await_tick()
         self._loop.call_later(_TICK_SECONDS, self._tick)
@@ -344,7 +503,7 @@ class Node:
         if size_bytes >= limit_bytes:
             self._log_bytes_warned = size_bytes
             log.warning(
-                "node %d: the Raft log has %d MB; it is not compacted in this version, watch the disk",
+                "node %d: the Raft log has %d MB; what was flushed should be gone from it, watch the disk",
                 self._config.node_id,
                 size_bytes >> 20,
             )
@@ -356,23 +515,15 @@ class Node:
         """Give leadership away and let pending writes settle, within bounds."""
         group = self._group
         assert group is not None, "the group was started"
-        if group.is_leader and self._config.other_members:
+        if group.is_leader and group.has_peers:
             successor = group.hand_over()
             log.info("node %d: stopping, leadership is handed to node %s", self._config.node_id, successor)
             await _until(lambda: not group.is_leader, _HANDOVER_SECONDS)
         await _until(lambda: not group.has_pending, _SETTLE_SECONDS)
 
 
-def _check_applied(machine: Machine, group_log: GroupLog) -> EntryId:
-    """What the state has applied, which must be in the log: nothing is applied before it is synced there."""
-    index, term = machine.applied_index, machine.applied_term
-    if index > group_log.last_index or (index > 0 and group_log.term_at(index) != term):
-        raise LogCorrupted(
-            index,
-            f"the state has applied entry {index} of term {term}, but the log, which ends at"
-            f" {group_log.last_index}, doesn't have it",
-        )
-    return EntryId(term, index)
+def _addresses(config: Config) -> tuple[tuple[int, str], ...]:
+    return tuple((member.node_id, member.peer_address) for member in config.members)
 
 
 def _or_die(callback: Callable[..., None], *args: object) -> None:
@@ -385,7 +536,7 @@ def _or_die(callback: Callable[..., None], *args: object) -> None:
 
 def _die(error: BaseException) -> None:
     """End the process now, from any thread: no further byte leaves, what is on the disk is whole anyway."""
-    if isinstance(error, StorageFailure):
+    if isinstance(error, StorageFailure | ClockBroken):
         log.critical("the node stops: %s", error)
     else:
         log.critical("the node stops over a defect", exc_info=error)

@@ -329,6 +329,11 @@ class Pending:
         """
         return self._by_index.pop(index, [])
 
+    def pop_to(self, index: int) -> list[PendingBatch]:
+        """Take out what was proposed for any place up to `index`."""
+        places = sorted(place for place in self._by_index if place <= index)
+        return [batch for place in places for batch in self._by_index.pop(place)]
+
     def pop_overdue(self, now_ns: int) -> Iterator[PendingBatch]:
         """Take out the batches whose deadline has passed: their outcome is unknown."""
         for index in list(self._by_index):

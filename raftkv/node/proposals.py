@@ -16,7 +16,7 @@ from itertools import chain
 from raftkv.config import Config
 from raftkv.machine import Batch, CorruptEntry, encode_batch
 from raftkv.node.clock import Clock, LogClock
-from raftkv.node.forwarding import ForwardInbox, ForwardOutbox, Settled
+from raftkv.node.forwarding import SHORTAGE_NUMBER, ForwardInbox, ForwardOutbox, Settled
 from raftkv.node.pace import Pace
 from raftkv.node.pending import BATCH_COMMANDS_MAX, Gatherer, Pending, PendingBatch, ReplySink
 from raftkv.raft import LEADER, NOBODY, EntryId, Forward, Message, NotLeader, ProposalDropped, RaftCore
@@ -54,6 +54,10 @@ class Proposals:
         self._pending = Pending()
         self._outbox = ForwardOutbox(config.node_id, life)
         self._inbox = ForwardInbox()
+        #: No writes are taken, for want of disk space; `fitness` writes it.
+        self.is_refusing = False
+        #: When other nodes last said that they are short of disk space.
+        self._shortages: dict[int, int] = {}
         #: Nodes whose clients wait to hear of what was applied here.
         self._origins: set[int] = set()
 
@@ -75,6 +79,9 @@ class Proposals:
         What there is no room for is left, and comes again.
         """
         for forward in forwards:
+            if forward.number == SHORTAGE_NUMBER:
+                self._shortages[forward.sender] = self._clock.now_ns()
+                continue
             if not self._has_room(len(forward.payload)):
                 continue
             try:
@@ -84,6 +91,14 @@ class Proposals:
                 continue
             if runs is not None:
                 self._gatherer.add_forwarded(forward.term, runs, size_bytes=len(forward.payload))
+
+    def tell_of_shortage(self) -> None:
+        """Tell the leader, which must be known, that this node is short of disk space."""
+        self._send(self._outbox.shortage(term=self._core.current_term, to=self._core.leader_id))
+
+    def shortages_since(self, since_ns: int) -> frozenset[int]:
+        """The nodes that have said since then that they are short of disk space."""
+        return frozenset(node_id for node_id, said_ns in self._shortages.items() if said_ns >= since_ns)
 
     def begin_turn(self) -> None:
         """Note that a turn begins."""
@@ -214,6 +229,12 @@ class Proposals:
             done.batch.entry_id = entry_id
         return settled
 
+    def lose_track_to(self, index: int) -> None:
+        """A snapshot jumped over everything up to `index`: nobody here knows what was in there."""
+        for batch in chain(self._pending.pop_to(index), self._outbox.batches):
+            if not batch.is_settled:
+                batch.lose_track()
+
     # -- time -------------------------------------------------------------------------------
 
     def on_tick(self, now_ns: int) -> None:
@@ -234,5 +255,7 @@ class Proposals:
         return self._clock.now_ns() + self.config.request_timeout_ms * 1_000_000
 
     def _has_room(self, size_bytes: int) -> bool:
+        if self.is_refusing:
+            return False
         waiting_bytes = self._gatherer.size_bytes + self._outbox.size_bytes
         return waiting_bytes + size_bytes <= self.config.uncommitted_bytes_max

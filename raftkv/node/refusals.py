@@ -13,6 +13,10 @@ NOT_TAKEN: Final = try_again(
 NO_LEADER: Final = cluster_down("no leader is known, nothing was done")
 NOT_CONFIRMED: Final = cluster_down("no majority confirmed in time that this node may answer reads")
 EXPIRY_UNSETTLED: Final = try_again("whether the key has expired could not be settled in time")
+NO_SPACE: Final = Error(
+    "MISCONF the disk of this node, or the disks of a majority, have less space left than disk-free-min,"
+    " so that writes are refused; nothing was done"
+)
 TOO_LARGE: Final = Error("ERR command is larger than command-bytes-max, nothing was done")
 UNBLOCKED: Final = Error("UNBLOCKED client unblocked via CLIENT UNBLOCK")
 NOT_AUTHENTICATED: Final = Error("NOAUTH Authentication required.")

@@ -16,8 +16,18 @@ from raftkv.node.clock import Clock
 class Saves:
     """The flushes of one group's state."""
 
-    def __init__(self, request: Callable[[Callable[[], None]], None], clock: Clock) -> None:
-        """`request(on_done)` asks for a flush that begins from now on; `on_done` may come on any thread."""
+    def __init__(
+        self,
+        request: Callable[[Callable[[], None]], None],
+        clock: Clock,
+        *,
+        on_flushed: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`request(on_done)` asks for a flush that begins from now on; `on_done` may come on any thread.
+
+        `on_flushed` is called there too, after each flush.
+        """
+        self._on_flushed = on_flushed
         self._request = request
         self._clock = clock
         self._asked = self._done = 0
@@ -51,3 +61,4 @@ class Saves:
         self._began_ns = now_ns  # of the next, if one waits
         self._ended_s = self._clock.wall_ms() // 1000
         self._done = number
+        self._on_flushed()

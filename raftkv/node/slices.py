@@ -19,6 +19,7 @@ from raftkv.rows import RowStoreFailure
 log = logging.getLogger(__name__)
 
 _INTERNAL_ERROR: Final = Error("ERR internal error")
+_ABANDONED: Final = Error("TRYAGAIN the data was replaced by a snapshot while it was read")
 
 
 @dataclass(slots=True)
@@ -41,6 +42,11 @@ class LongReads:
     def begin(self, sliced: Sliced, done: Callable[[Reply], None]) -> None:
         """Take a long read; `done` gets its reply."""
         self._reads.append(_LongRead(sliced, sliced.steps(), done))
+
+    def abandon(self) -> None:
+        """End them all with an error: what they read is no more."""
+        while self._reads:
+            self._reads.popleft().done(_ABANDONED)
 
     def run(self, slice_ms: int) -> None:
         """Give the one that has waited longest a slice of time. Raises RowStoreFailure."""

@@ -18,6 +18,7 @@ from raftkv.commands.monitors import Monitors
 from raftkv.commands.session import (
     ConfigNotWritten,
     Counters,
+    FitnessStatus,
     KeyCount,
     MemberStatus,
     NodeStatus,
@@ -30,9 +31,11 @@ from raftkv.commands.table import CommandTable, Sliced
 from raftkv.config import ConfigError, Member
 from raftkv.node.clients import Clients
 from raftkv.node.clock import Clock
+from raftkv.node.fitness import Fitness
 from raftkv.node.group import Group
 from raftkv.node.observer import Observer
 from raftkv.node.pulse import Rates, Totals
+from raftkv.node.roster import Roster
 from raftkv.node.saves import Saves
 from raftkv.raft import NOBODY
 from raftkv.runtime_settings import RuntimeSettings
@@ -55,11 +58,13 @@ class View:
         table: CommandTable,
         clock: Clock,
         group: Group,
+        roster: Roster,
         transport: Transport,
         log_store: LogStore,
         kv_store: KvStore,
         saves: Saves,
         observer: Observer,
+        fitness: Fitness,
         request_stop: Callable[[], None],
         config_path: Path | None = None,
     ) -> None:
@@ -69,11 +74,13 @@ class View:
         self._table = table
         self._clock = clock
         self._group = group
+        self._roster = roster
         self._transport = transport
         self._log_store = log_store
         self._kv_store = kv_store
         self._saves = saves
         self._observer = observer
+        self._fitness = fitness
         self._request_stop = request_stop
         self._config_path = config_path
         self._process = ProcessLook(clock)
@@ -112,7 +119,7 @@ class View:
         self.on_leader(raft.leader_id)
         followers = {peer.node_id: peer for peer in raft.peers}
         members = []
-        for member in self._settings.config.members:
+        for member in self._roster.members:
             status = self._look_at(member)
             follower = followers.get(member.node_id)
             if follower is not None:
@@ -275,6 +282,10 @@ class View:
     def saves(self) -> SaveStatus:
         """How the flushes of the state go."""
         return self._saves.status()
+
+    def fitness(self) -> FitnessStatus:
+        """What disk and clock are like."""
+        return self._fitness.status()
 
     def begin_save(self) -> Callable[[], bool]:
         """Have all that is applied flushed to `state/`; what is given tells whether it is done."""

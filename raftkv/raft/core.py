@@ -257,6 +257,35 @@ class RaftCore:
         """Note that a wanted snapshot reached `node_id`, and what it covers; 0: it didn't."""
         snapshot.end_snapshot(self._state, node_id, index)
 
+    def step_down(self, now_ns: int) -> None:
+        """Lead no more, and neither campaign nor take leadership over until `stand_again`.
+
+        For a node that would be a bad leader, as when its disk hangs. It votes and follows as before.
+        """
+        self._state.advance_clock(now_ns)
+        election.step_down(self._state)
+
+    def stand_again(self) -> None:
+        """Undo `step_down`: the node may be elected again."""
+        self._state.may_lead = True
+
+    def distrust_clock(self, now_ns: int) -> None:
+        """Note that the driver's clock has jumped.
+
+        Nobody is helped to be elected for an election timeout from now on, and no lease is valid until
+        `trust_clock`.
+        """
+        self._state.advance_clock(now_ns)
+        election.distrust_clock(self._state)
+
+    def distrust_leases(self) -> None:
+        """Note that the driver's clock goes wrong: no lease is valid until `trust_clock`."""
+        self._state.may_lease = False
+
+    def trust_clock(self) -> None:
+        """Undo `distrust_clock` and `distrust_leases`."""
+        self._state.may_lease = True
+
     def announce_commit(self, to: Iterable[int]) -> None:
         """As the leader, tell these followers what was committed, now rather than with what comes next.
 

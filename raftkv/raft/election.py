@@ -8,6 +8,9 @@ Three rules on top of the paper's keep a working leader in place and its lease t
 * Quiet start: a node that was restarted forgot whom it heard, so it grants no vote for an
   election timeout, unless it never took part in anything.
 
+A node whose driver told it to step down, as when its disk hangs, doesn't campaign, takes no leadership
+over and asks for none; it votes and follows as before.
+
 And check-quorum (thesis §6.2): a leader that heard no majority for an election timeout steps down;
 without it a sticky minority would follow a leader that can commit nothing.
 
@@ -19,7 +22,7 @@ from __future__ import annotations
 
 from raftkv.raft import read_index
 from raftkv.raft.quorum import LOST, WON, joint_value, joint_vote_result
-from raftkv.raft.reconfiguration import may_campaign
+from raftkv.raft.reconfiguration import is_active, may_campaign
 from raftkv.raft.state import RaftState, new_leader_state
 from raftkv.raft.types import (
     CANDIDATE,
@@ -59,6 +62,10 @@ def maybe_campaign(state: RaftState) -> bool:
     """Begin a pre-election if no leader was heard for long enough; say whether it did."""
     if state.now_ns - state.election_timer_ns < state.election_wait_ns:
         return False
+    if not state.may_lead:
+        become_follower(state, state.current_term, NOBODY)
+        restart_election_timer(state)
+        return False
     if not may_campaign(state):
         return False
     become_pre_candidate(state)
@@ -73,6 +80,42 @@ def check_quorum(state: RaftState) -> None:
         heard[node_id] = leader.since_ns if progress.heard_ns is None else progress.heard_ns
     if state.now_ns - joint_value(heard, state.halves) >= state.election_timeout_ns:
         become_follower(state, state.current_term, NOBODY)
+
+
+def step_down(state: RaftState) -> None:
+    """Lead no more, nor try to, until `may_lead` is set again.
+
+    A leader tells the follower that has most of the log to campaign at once: the others stick to the old
+    leader for an election timeout otherwise. Its own disk has no part in that.
+    """
+    state.may_lead = False
+    if state.role is LEADER:
+        _name_successor(state)
+    if state.role is not FOLLOWER:
+        become_follower(state, state.current_term, NOBODY)
+
+
+def _name_successor(state: RaftState) -> None:
+    heard = [
+        progress
+        for progress in state.leading().progresses.values()
+        if progress.node_id in state.membership.voters and is_active(state, progress)
+    ]
+    if heard:
+        successor = max(heard, key=lambda progress: progress.match_index)
+        state.outbox.messages.append(TimeoutNow(state.current_term, state.node_id, successor.node_id))
+
+
+def distrust_clock(state: RaftState) -> None:
+    """Take it that any time may have passed since the last tick, or none.
+
+    Promises to a leader are kept for an election timeout from now on, as after a start, and no lease of
+    the own is trusted until `may_lease` is set again.
+    """
+    state.may_lease = False
+    state.quiet_until_ns = max(state.quiet_until_ns, state.now_ns + state.election_timeout_ns)
+    if state.role is not LEADER:
+        restart_election_timer(state)
 
 
 # --- roles --------------------------------------------------------------------------------------
@@ -248,7 +291,7 @@ def on_hard_state_persisted(state: RaftState, hard_state: HardState) -> None:
 
 def on_timeout_now(state: RaftState, _msg: TimeoutNow) -> None:
     """Campaign at once: the leader hands over (thesis §3.10)."""
-    if not _is_quiet(state) and may_campaign(state):
+    if state.may_lead and not _is_quiet(state) and may_campaign(state):
         become_candidate(state, is_transfer=True)
 
 

@@ -57,9 +57,12 @@ def is_lease_valid(state: RaftState, now_ns: int) -> bool:
     machine, what earlier leaders committed (thesis §6.4).
     """
     leader = state.leader
-    if leader is None or leader.has_sent_timeout_now or state.log.last_applied < leader.term_start_index:
+    if leader is None or not state.may_lease:
         return False
-    return state.is_sole_voter or now_ns < leader.lease_end_ns
+    if leader.has_sent_timeout_now or state.log.last_applied < leader.term_start_index:
+        return False
+    # The newer of the two readings: a clock that went back would lengthen the lease.
+    return state.is_sole_voter or max(now_ns, state.now_ns) < leader.lease_end_ns
 
 
 def read_index(state: RaftState, context: int) -> None:

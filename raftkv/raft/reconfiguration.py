@@ -184,7 +184,7 @@ def _append(state: RaftState, leader: LeaderState, membership: Membership) -> En
     """Append a membership, which is in force from now on."""
     progresses = leader.progresses
     for node_id in sorted(membership.member_ids - {state.node_id} - progresses.keys()):
-        # Before the entry is appended, so that there is something to send: nothing else may ever come.
+        # Made before the entry, which it therefore lacks: so it is probed though nothing else is proposed.
         progresses[node_id] = new_progress(state, node_id)
     entry = state.append_own(MEMBERSHIP, encode_membership(membership))
     state.memberships.append(MembershipAt(entry.index, membership))

@@ -138,6 +138,10 @@ class RaftState:
     leader_id: int = NOBODY
     #: In which term a snapshot last told what is committed, 0: never. That term's leader may lack it.
     restored_in_term: int = 0
+    #: False: the driver says that this node had better not lead; written by `election`.
+    may_lead: bool = True
+    #: False: the driver says that time can't be told, so no lease is trusted; written by `election`.
+    may_lease: bool = True
     #: When a leader was last heard, whatever its term; None: never since the start.
     heard_leader_ns: int | None = None
     #: The election timer fires `election_wait_ns` after this.

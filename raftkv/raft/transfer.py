@@ -28,7 +28,7 @@ def request_leadership(state: RaftState) -> None:
     """Ask the leader to hand over to this node. Raises NotLeader(NOBODY) when none is known."""
     if state.leader_id == NOBODY:
         raise NotLeader(NOBODY)
-    if state.role is not LEADER:
+    if state.role is not LEADER and state.may_lead:
         request = TransferRequest(state.current_term, state.node_id, state.leader_id)
         state.outbox.messages.append(request)
 

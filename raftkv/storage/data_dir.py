@@ -4,14 +4,18 @@
     FORMAT      "raftkv <version of this layout>"
     IDENTITY    JSON: the node, the members and the founding of their cluster
     log/        the Raft log (`log_store`)
-    state/      the rows (`kv_store`)
+    state/      the rows (`kv_store`), until a snapshot is installed
+    state-<n>/  the rows since the n-th snapshot was installed
+    STATE       which of these counts (`state_pointer`)
+    incoming/   what has come of a snapshot (`incoming`)
+    snapshots/  what this process made (`snapshots`)
 
 Knows nothing of what is in the databases, and of how a cluster is founded: it keeps what it is given.
 
 Invariants:
 * A directory that is refused is left as it was.
-* A crash at any moment leaves FORMAT and IDENTITY whole, old or new.
-* IDENTITY is saved before log/ or state/ is made: a directory with data and without identity has lost it.
+* A crash at any moment leaves FORMAT, IDENTITY and STATE whole, old or new.
+* IDENTITY is saved before any of the directories is made: data without an identity have lost it.
 """
 
 from __future__ import annotations
@@ -23,21 +27,30 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from raftkv.raft.types import EntryId
 from raftkv.storage.durable_file import replace_file, sync_directory
 from raftkv.storage.errors import DataDirRefused, StorageFailure
+from raftkv.storage.incoming import IncomingSnapshot
+from raftkv.storage.installs import INCOMING, SNAPSHOTS, check_states, clean_up, install, remove_old_states
+from raftkv.storage.state_pointer import POINTER_FILE, is_state_name, read_pointer
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _FORMAT_NAME = "raftkv"
+#: Instead of a node id: it joins a cluster, which has yet to give it one.
+NO_ID = 0
 #: What a crash while the directory was being made can leave behind.
 _LEFTOVERS = frozenset({"LOCK", "FORMAT.new"})
+#: What a directory without an identity can't have; states belong here too.
+_DATA = frozenset({"log", INCOMING, SNAPSHOTS, POINTER_FILE})
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who a node is, and what its directory knows of the founding of its cluster."""
 
+    #: NO_ID: it has yet to be given one.
     node_id: int
-    #: (node id, "host:peer port") of every member, by id.
+    #: (node id, "host:peer port") of every founder, by id; of all members at the time, if this one joined.
     members: tuple[tuple[int, str], ...]
     #: Drawn when the directory was made: tells it from one that was emptied.
     nonce: bytes
@@ -50,16 +63,21 @@ class Identity:
 class DataDir:
     """An open, locked directory."""
 
-    def __init__(self, path: Path, node_id: int, lock: int, identity: Identity | None) -> None:
-        """Take over what `open` found; not for others."""
+    def __init__(self, path: Path, node_id: int | None, lock: int) -> None:
+        """Read a directory that `open` has locked; not for others. Raises OSError, DataDirRefused."""
         self.path = path
         self._node_id = node_id
         self._lock = lock
-        self._identity = identity
+        self._identity = _open_locked(path, node_id)
+        self._pointer = read_pointer(path)
+        check_states(path, self._pointer)
+        clean_up(path, self._pointer)
 
     @classmethod
-    def open(cls, path: Path, node_id: int) -> DataDir:
-        """Lock the directory of a node, after making it where there is none.
+    def open(cls, path: Path, node_id: int | None) -> DataDir:
+        """Lock the directory of a node, after making it where there is none, and clear it of leftovers.
+
+        None: whichever node's it is; it may be one that has no id yet.
 
         Raises DataDirRefused when it is in use, another node's, of a newer format, damaged, or no
         directory of raftkv's at all; StorageFailure when it can't be read or written.
@@ -70,7 +88,7 @@ class DataDir:
             _check_format_is_known(path)
             lock = _lock(path)
             try:
-                return cls(path, node_id, lock, _open_locked(path, node_id))
+                return cls(path, node_id, lock)
             except BaseException:
                 os.close(lock)
                 raise
@@ -84,8 +102,23 @@ class DataDir:
 
     @property
     def state_path(self) -> Path:
-        """Where the rows are, or will be once an identity was saved."""
-        return self.path / "state"
+        """Where the rows are, or will be once an identity was saved: what was installed last."""
+        return self.path / self._pointer.directory
+
+    @property
+    def installed(self) -> EntryId | None:
+        """The last entry of the snapshot that the state was installed from; None: it grew here."""
+        return self._pointer.installed
+
+    @property
+    def snapshots_path(self) -> Path:
+        """Where this process makes snapshots; emptied at the next `open`."""
+        return self.path / SNAPSHOTS
+
+    @property
+    def incoming_path(self) -> Path:
+        """Where snapshots arrive."""
+        return self.path / INCOMING
 
     @property
     def identity(self) -> Identity | None:
@@ -95,9 +128,10 @@ class DataDir:
     def save_identity(self, identity: Identity) -> None:
         """Make the identity durable before returning. Raises StorageFailure: it is the old or the new."""
         known = self._identity
-        assert identity.node_id == self._node_id, (
+        assert self._node_id is None or identity.node_id == self._node_id, (
             f"node {identity.node_id} in node {self._node_id}'s directory"
         )
+        assert known is None or known.node_id in (NO_ID, identity.node_id), "a directory keeps its node"
         assert known is None or known.nonce == identity.nonce, "a directory keeps its nonce"
         assert known is None or known.cluster_id in (None, identity.cluster_id), (
             "a directory keeps its cluster"
@@ -107,6 +141,27 @@ class DataDir:
         except OSError as error:
             raise StorageFailure(f"saving {self.path / 'IDENTITY'}", error) from error
         self._identity = identity
+
+    def install_state(self, incoming: IncomingSnapshot) -> None:
+        """Make a snapshot that is finished the state, durably; `state_path` and `installed` tell it then.
+
+        What is open of the old state goes on to be the old state. For a thread. Raises StorageFailure:
+        after a restart it is the old or the new state.
+        """
+        try:
+            self._pointer = install(self.path, self._pointer, incoming)
+        except OSError as error:
+            raise StorageFailure(f"installing a snapshot in {self.path}", error) from error
+
+    def remove_old_states(self) -> None:
+        """Delete the states before the one that counts, which are closed by now; for a thread.
+
+        What is left by a crash goes at the next `open`. Raises StorageFailure.
+        """
+        try:
+            remove_old_states(self.path, self._pointer)
+        except OSError as error:
+            raise StorageFailure(f"removing the old state in {self.path}", error) from error
 
     def close(self) -> None:
         """Let another process use the directory."""
@@ -159,21 +214,24 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
-def _open_locked(path: Path, node_id: int) -> Identity | None:
+def _open_locked(path: Path, node_id: int | None) -> Identity | None:
     """Finish a new directory, or read whose it is."""
     if not (path / "FORMAT").exists():
         replace_file(path / "FORMAT", f"{_FORMAT_NAME} {FORMAT_VERSION}\n".encode())
     file = path / "IDENTITY"
     if not file.exists():
-        data = [name for name in ("log", "state") if (path / name).exists()]
+        data = [name for name in os.listdir(path) if name in _DATA or is_state_name(name)]
         if data:
             raise DataDirRefused(
                 path,
-                f"it holds {data[0]}/ but no IDENTITY file; expected the one of node {node_id}: put it back",
+                f"it holds {min(data)} but no IDENTITY file; expected the one of node {node_id or 'any'}:"
+                " put it back",
             )
         return None
     identity = _decode_identity(file.read_bytes(), path)
-    if identity.node_id != node_id:
+    if node_id is not None and identity.node_id == NO_ID:
+        raise DataDirRefused(path, "its node was to join a cluster and has no id yet; set `join` again")
+    if node_id not in (None, identity.node_id):
         raise DataDirRefused(path, f"it belongs to node {identity.node_id}, expected node {node_id}'s")
     return identity
 

@@ -42,3 +42,11 @@ class DataDirRefused(Exception):
         super().__init__(f"data directory {path}: {reason}")
         self.path = path
         self.reason = reason
+
+
+class SnapshotRefused(Exception):
+    """A snapshot from a peer that holds something else than it said. Its files are of no use."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"a snapshot is refused: {reason}")
+        self.reason = reason

@@ -19,12 +19,13 @@ Invariants:
 from __future__ import annotations
 
 import struct
+import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rocksdict import Options, Rdict, RdictIter, ReadOptions, WriteBatch, WriteOptions
+from rocksdict import AccessType, Checkpoint, Options, Rdict, RdictIter, ReadOptions, WriteBatch, WriteOptions
 
 from raftkv.applied import AppliedState
 from raftkv.storage.errors import StorageFailure
@@ -49,7 +50,7 @@ _APPLIED = struct.Struct(">QQQ")
 
 
 class KvStore:
-    """The rows. All but `flush` belongs to one thread."""
+    """The rows. All but `flush` and `checkpoint` belongs to one thread."""
 
     def __init__(
         self,
@@ -72,6 +73,8 @@ class KvStore:
         self._write_options.disable_wal = True  # type: ignore[method-assign, assignment]
         # A full store refuses at once instead of keeping the event loop, and the GIL, until it has room.
         self._write_options.no_slowdown = True
+        #: Held by whoever is in a call that must not meet the closing of the database.
+        self._flushing = threading.Lock()
         self._scans: weakref.WeakSet[Scan] = weakref.WeakSet()
         self._failure: StorageFailure | None = None
         self._applied = self._read_applied()
@@ -165,11 +168,52 @@ class KvStore:
         # Read before the flush begins: a write that comes later may miss the flushed memtable.
         applied_index = self._applied.index
         try:
-            self._database.flush()
+            with self._flushing:
+                self._database.flush()
         except Exception as error:
             self._failure = StorageFailure("flushing the state", error)
             raise self._failure from error
-        self._durable_index = applied_index
+        # Flushes on two threads may end in either order.
+        self._durable_index = max(self._durable_index, applied_index)
+
+    def checkpoint(self, path: Path) -> None:
+        """Make a copy of the store as it is at some moment of this call, by hard links; for a thread.
+
+        `path` isn't there yet. `read_applied` tells how far the copy has come. Making it holds the GIL
+        while what is in memory is flushed, so that is done before, twice: what came during the first flush
+        is little. Raises StorageFailure.
+        """
+        self.flush()
+        self.flush()
+        try:
+            with self._flushing:
+                Checkpoint(self._database).create_checkpoint(str(path))
+        except Exception as error:
+            raise failure_of(f"making a checkpoint at {path}", error) from error
+
+    def switch_to(self, path: Path) -> Callable[[], None]:
+        """Go on with the store at `path`, which exists; give what closes the old one, for a thread.
+
+        Scans of the old one end. Raises StorageFailure, with the old one still in place.
+        """
+        database = open_database(path, state_options(), create=False, what="the state")
+        old, old_scans = self._database, list(self._scans)
+        for scan in old_scans:
+            scan.cut_off()
+        self._scans.clear()
+        self._path = path
+        self._database = database
+        self._applied = self._read_applied()
+        self._durable_index = self._applied.index
+
+        def close_old() -> None:
+            with self._flushing:
+                try:
+                    old.close()
+                except Exception as error:
+                    raise failure_of("closing the old state", error) from error
+
+        return close_old
 
     def size_bytes(self) -> int:
         """Give the space that the database takes on the disk."""
@@ -188,13 +232,7 @@ class KvStore:
             raise failure_of("closing the state", error) from error
 
     def _read_applied(self) -> AppliedState:
-        row = self.get(_APPLIED_KEY)
-        if row is None:
-            return AppliedState()
-        if len(row) < _APPLIED.size:
-            raise StorageFailure("reading the state", f"its applied index is a row of {len(row)} bytes")
-        index, term, log_time_ms = _APPLIED.unpack_from(row)
-        return AppliedState(index, term, log_time_ms, row[_APPLIED.size :])
+        return _applied_of(self.get(_APPLIED_KEY))
 
 
 class Scan(Iterator[tuple[bytes, bytes]]):
@@ -246,6 +284,29 @@ class Scan(Iterator[tuple[bytes, bytes]]):
         except Exception as error:
             raise failure_of("reading the state", error) from error
         raise StopIteration
+
+
+def read_applied(path: Path) -> AppliedState:
+    """Tell how far a closed store has come, leaving it as it is. Raises StorageFailure."""
+    options = state_options(block_cache_bytes=1 << 20)
+    try:
+        database = Rdict(str(path), options, access_type=AccessType.read_only())
+        try:
+            row = database.get(_APPLIED_KEY)
+        finally:
+            database.close()
+    except Exception as error:
+        raise failure_of(f"reading the state at {path}", error) from error
+    return _applied_of(row)
+
+
+def _applied_of(row: bytes | None) -> AppliedState:
+    if row is None:
+        return AppliedState()
+    if len(row) < _APPLIED.size:
+        raise StorageFailure("reading the state", f"its applied index is a row of {len(row)} bytes")
+    index, term, log_time_ms = _APPLIED.unpack_from(row)
+    return AppliedState(index, term, log_time_ms, row[_APPLIED.size :])
 
 
 def state_options(block_cache_bytes: int = BLOCK_CACHE_BYTES) -> Options:

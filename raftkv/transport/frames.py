@@ -2,7 +2,7 @@
 
 Knows nothing of sockets, of who the peer is, or of what a body means, except that a MESSAGES body
 is a row of length-prefixed encoded messages. Each direction of a connection begins with a preamble,
-then come frames; all numbers are big-endian.
+then come frames; all numbers are big-endian. Version 2 of the protocol.
 
     preamble     0              6             8
                  +--------------+-------------+
@@ -35,7 +35,7 @@ from zlib import crc32
 
 from raftkv.raft.types import ProtocolError
 
-VERSION: Final = 1
+VERSION: Final = 2
 _MAGIC: Final = b"raftkv"
 _PREAMBLE: Final = struct.Struct(">6sH")
 PREAMBLE: Final = _PREAMBLE.pack(_MAGIC, VERSION)
@@ -47,9 +47,9 @@ CHUNK_BYTES_MAX: Final = 256 << 10
 HELLO: Final = 1
 WELCOME: Final = 2
 REFUSAL: Final = 3
-BOOTSTRAP: Final = 4
+QUESTION: Final = 4
 MESSAGES: Final = 5
-_KINDS: Final = frozenset((HELLO, WELCOME, REFUSAL, BOOTSTRAP, MESSAGES))
+_KINDS: Final = frozenset((HELLO, WELCOME, REFUSAL, QUESTION, MESSAGES))
 #: Bit of a kind: more pieces of this body follow.
 MORE: Final = 0x80
 

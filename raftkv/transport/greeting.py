@@ -1,25 +1,35 @@
 """What two nodes tell each other when a connection opens, and who is turned away; no I/O.
 
-The dialer says HELLO. The listener answers WELCOME, and messages flow from dialer to listener, or
-REFUSAL with its reason, and closes. Knows nothing of sockets and of how connections are kept.
+The dialer says HELLO, and where it can be reached itself. The listener answers WELCOME, and messages
+flow from dialer to listener, or REFUSAL with its reason, and closes. Who has no cluster to say hello with
+may ask a QUESTION instead. Knows nothing of sockets, of how connections are kept, of what is asked.
 
-    HELLO      0          1                 17         21       25             33
-               +----------+-----------------+----------+--------+--------------+
-               | channel  | cluster id      | from u32 | to u32 | run id       |
-               +----------+-----------------+----------+--------+--------------+
+    HELLO      0          1                 17         21       25             33         35
+               +----------+-----------------+----------+--------+--------------+----------+------------+
+               | channel  | cluster id      | from u32 | to u32 | run id       | port u16 | host UTF-8 |
+               +----------+-----------------+----------+--------+--------------+----------+------------+
+                                                                                 both empty: not announced
 
     WELCOME    0                 16             20             28
                +-----------------+--------------+--------------+
                | cluster id      | node id u32  | run id       |
                +-----------------+--------------+--------------+
 
-    REFUSAL    the reason in UTF-8, shown in the dialer's log
+    REFUSAL    0         1
+               +---------+--------------+
+               | code u8 | reason UTF-8 |   the reason is shown in the dialer's log
+               +---------+--------------+
+
+    QUESTION   0         1
+               +---------+--------------+
+               | kind u8 | the question |   the answer is a QUESTION whose body is the answer alone
+               +---------+--------------+
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -30,21 +40,63 @@ from raftkv.transport.frames import Buffer
 CLUSTER_ID_BYTES: Final = 16
 RUN_ID_BYTES: Final = 8
 
-_HELLO: Final = struct.Struct(f">B{CLUSTER_ID_BYTES}sII{RUN_ID_BYTES}s")
+_HELLO: Final = struct.Struct(f">B{CLUSTER_ID_BYTES}sII{RUN_ID_BYTES}sH")
 _WELCOME: Final = struct.Struct(f">{CLUSTER_ID_BYTES}sI{RUN_ID_BYTES}s")
 #: A reason longer than this is cut.
 REASON_CHARS_MAX: Final = 300
+#: Longer than any host name (253 characters) and any address.
+HOST_BYTES_MAX: Final = 255
+
+#: The kind of question with which the members of a new cluster find each other; others are free.
+FORMATION: Final = 1
+QUESTION_KIND_MAX: Final = 255
+
+#: Host and port.
+Address = tuple[str, int]
 
 
 class Channel(IntEnum):
-    """Which messages a connection carries: a large entry must not stand before a heartbeat."""
+    """What a connection carries: neither a large entry nor a snapshot must stand before a heartbeat."""
 
     URGENT = 1
     BULK = 2
+    #: Frames of snapshot transfers, which stand before no entry either.
+    SNAPSHOT = 3
 
 
 URGENT = Channel.URGENT
 BULK = Channel.BULK
+SNAPSHOT = Channel.SNAPSHOT
+_CHANNELS: Final = {int(channel): channel for channel in Channel}
+
+
+class RefusalCode(IntEnum):
+    """What a program may conclude from a refusal; people read the reason."""
+
+    #: Nothing beyond the reason.
+    OTHER = 0
+    #: The listener knows no such member, or not yet.
+    NO_MEMBER = 1
+    #: The dialer was a member of this cluster, and will never be one again under its id.
+    REMOVED = 2
+
+
+OTHER = RefusalCode.OTHER
+NO_MEMBER = RefusalCode.NO_MEMBER
+REMOVED = RefusalCode.REMOVED
+_CODES: Final = {int(code): code for code in RefusalCode}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why somebody is turned away."""
+
+    reason: str
+    code: RefusalCode = OTHER
+
+
+#: Says of a node of this cluster why it is turned away; None: it is welcome.
+Welcomes = Callable[[int], Refusal | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +117,43 @@ class Hello:
     sender: Endpoint
     #: The node that the dialer believes to have reached.
     to: int
+    #: Where the dialer listens for its peers; None: it does not say.
+    address: Address | None = None
 
 
 def encode_hello(hello: Hello) -> bytes:
     """Make the body of a HELLO."""
     sender = hello.sender
-    return _HELLO.pack(hello.channel, sender.cluster_id, sender.node_id, hello.to, sender.run_id)
+    host, port = hello.address or ("", 0)
+    encoded = host.encode()
+    assert len(encoded) <= HOST_BYTES_MAX, f"a host of {len(encoded)} bytes can't be announced"
+    return (
+        _HELLO.pack(hello.channel, sender.cluster_id, sender.node_id, hello.to, sender.run_id, port) + encoded
+    )
 
 
 def decode_hello(body: Buffer) -> Hello:
     """Read the body of a HELLO. Raises ProtocolError."""
-    if len(body) != _HELLO.size:
+    if not _HELLO.size <= len(body) <= _HELLO.size + HOST_BYTES_MAX:
         raise ProtocolError("a hello of a wrong length")
-    channel, cluster_id, node_id, to, run_id = _HELLO.unpack(body)
-    if channel not in (URGENT, BULK):
+    channel, cluster_id, node_id, to, run_id, port = _HELLO.unpack_from(body)
+    if channel not in _CHANNELS:
         raise ProtocolError(f"unknown channel {channel}")
-    return Hello(Channel(channel), Endpoint(node_id, cluster_id, run_id), to)
+    address = _decode_address(bytes(body[_HELLO.size :]), port)
+    return Hello(_CHANNELS[channel], Endpoint(node_id, cluster_id, run_id), to, address)
+
+
+def _decode_address(host: bytes, port: int) -> Address | None:
+    """Read an announced address: it ends up in logs, in files and in a resolver's hands."""
+    if not host and not port:
+        return None
+    try:
+        text = host.decode()
+    except UnicodeDecodeError:
+        text = ""
+    if not text or not port or any(char.isspace() or not char.isprintable() for char in text):
+        raise ProtocolError("a hello with an address that can't be one")
+    return text, port
 
 
 def encode_welcome(listener: Endpoint) -> bytes:
@@ -96,19 +169,39 @@ def decode_welcome(body: Buffer) -> Endpoint:
     return Endpoint(node_id, cluster_id, run_id)
 
 
-def encode_refusal(reason: str) -> bytes:
+def encode_refusal(refusal: Refusal) -> bytes:
     """Make the body of a REFUSAL."""
-    return reason[:REASON_CHARS_MAX].encode()
+    return bytes((refusal.code,)) + refusal.reason[:REASON_CHARS_MAX].encode()
 
 
-def decode_refusal(body: Buffer) -> str:
-    """Read the body of a REFUSAL as far as it may stand in a log: printable, and not endless."""
-    text = bytes(body[: 4 * REASON_CHARS_MAX]).decode(errors="replace")
-    return "".join(char if char.isprintable() else "?" for char in text[:REASON_CHARS_MAX])
+def decode_refusal(body: Buffer) -> Refusal:
+    """Read the body of a REFUSAL as far as it may stand in a log: printable, and not endless.
+
+    A code that isn't known here tells nothing beyond its reason.
+    """
+    text = bytes(body[1 : 1 + 4 * REASON_CHARS_MAX]).decode(errors="replace")
+    reason = "".join(char if char.isprintable() else "?" for char in text[:REASON_CHARS_MAX])
+    return Refusal(reason, _CODES.get(body[0], OTHER) if body else OTHER)
 
 
-def reason_to_refuse(hello: Hello, own: Endpoint, members: Collection[int]) -> str | None:
-    """Say why the listener `own` turns this dialer away; None: it is welcome."""
+def encode_question(kind: int, question: bytes) -> bytes:
+    """Make the body of a QUESTION."""
+    assert 0 <= kind <= QUESTION_KIND_MAX, f"question kind {kind} does not fit into its byte"
+    return bytes((kind,)) + question
+
+
+def reason_to_refuse(hello: Hello, own: Endpoint, welcomes: Welcomes) -> Refusal | None:
+    """Say why the listener `own` turns this dialer away; None: it is welcome.
+
+    `welcomes` is asked last: its words, that a node was removed above all, are about this cluster
+    and meant for the dialer itself.
+    """
+    reason = _wrong_address(hello, own)
+    return Refusal(reason) if reason is not None else welcomes(hello.sender.node_id)
+
+
+def _wrong_address(hello: Hello, own: Endpoint) -> str | None:
+    """Say why these two should not have met at all."""
     sender = hello.sender
     if sender.run_id == own.run_id:
         return f"this connection leads to its own node; look at the address of node {hello.to}"
@@ -118,8 +211,6 @@ def reason_to_refuse(hello: Hello, own: Endpoint, members: Collection[int]) -> s
         return f"this is node {own.node_id}, not node {hello.to}; look at the addresses of the members"
     if sender.node_id == own.node_id:
         return f"there is a node {own.node_id} already"
-    if sender.node_id not in members:
-        return f"node {sender.node_id} is no member"
     return None
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from raftkv.transport.frames import CHUNK_BYTES_MAX
+from raftkv.transport.greeting import SNAPSHOT, URGENT, Channel
 
 
 @dataclass(frozen=True, slots=True)
 class TransportLimits:
-    """How the peer connections of one node behave; `frame_bytes_max` must be the same on all."""
+    """How the peer connections of one node behave; `frame_bytes_max` must be the same on all,
+    `snapshot_frame_bytes_max` too.
+    """
 
     #: The longest message, and so the largest entry: command_bytes_max and some slack.
     frame_bytes_max: int = (64 << 20) + (1 << 20)
@@ -17,6 +20,10 @@ class TransportLimits:
     chunk_bytes: int = CHUNK_BYTES_MAX
     #: Encoded messages that wait for one peer on one channel; more are dropped.
     queue_bytes_max: int = 64 << 20
+    #: The longest frame of a snapshot transfer: a chunk of a file, or the list of all files.
+    snapshot_frame_bytes_max: int = 16 << 20
+    #: Such frames that wait for one peer; more are not taken.
+    snapshot_queue_bytes_max: int = 4 << 20
     #: Bytes handed to a connection and not yet taken by the kernel: stop above, go on below.
     write_high_bytes: int = 512 << 10
     write_low_bytes: int = 128 << 10
@@ -38,3 +45,9 @@ class TransportLimits:
     frame_ms_max: int = 4000
     #: The same log line is repeated no sooner.
     complaint_interval_ms: int = 5000
+
+    def frame_bytes_from(self, channel: Channel) -> int:
+        """Give the longest frame that a welcomed peer may send on a channel."""
+        if channel is URGENT:
+            return CHUNK_BYTES_MAX
+        return self.snapshot_frame_bytes_max if channel is SNAPSHOT else self.frame_bytes_max

@@ -17,8 +17,11 @@ from raftkv.raft.types import ProtocolError
 from raftkv.transport.complaints import Complaints
 from raftkv.transport.frames import HELLO, PREAMBLE, REFUSAL, WELCOME, FrameReader, encode_frame
 from raftkv.transport.greeting import (
+    SNAPSHOT,
+    Address,
     Endpoint,
     Hello,
+    Refusal,
     decode_refusal,
     decode_welcome,
     encode_hello,
@@ -26,27 +29,30 @@ from raftkv.transport.greeting import (
 )
 from raftkv.transport.limits import TransportLimits
 from raftkv.transport.outbox import Outbox
-from raftkv.transport.sockets import failure_text, tune
+from raftkv.transport.sockets import failure_text, host_names_checked, tune
 
-Address = tuple[str, int]
+#: The listener's words when it turned this node away.
+OnRefusal = Callable[[Refusal], None]
 
 
 class Refused(Exception):
-    """The connection is of no use, and `reason` says why."""
+    """The connection is of no use, and `reason` says why; `refusal` if the other end itself said so."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, refusal: Refusal | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.refusal = refusal
 
 
 class Dialed(asyncio.Protocol):
     """One dialed connection, from the hello to its end."""
 
     def __init__(self, hello: Hello, limits: TransportLimits) -> None:
+        is_snapshot = hello.channel is SNAPSHOT
         self.outbox = Outbox(
-            queue_bytes_max=limits.queue_bytes_max,
+            queue_bytes_max=limits.snapshot_queue_bytes_max if is_snapshot else limits.queue_bytes_max,
             chunk_bytes=limits.chunk_bytes,
-            frame_bytes_max=limits.frame_bytes_max,
+            frame_bytes_max=limits.snapshot_frame_bytes_max if is_snapshot else limits.frame_bytes_max,
         )
         loop = asyncio.get_running_loop()
         #: The listener, or why there will be none.
@@ -97,7 +103,7 @@ class Dialed(asyncio.Protocol):
             self._transport.close()
             await asyncio.wait([self.ended], timeout=self._limits.closing_timeout_ms / 1000)
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, refusal: Refusal | None = None) -> None:
         """Close at once; what waits is dropped."""
         transport, self._transport = self._transport, None
         if transport is not None:
@@ -105,7 +111,7 @@ class Dialed(asyncio.Protocol):
         if not self.ended.done():
             self.ended.set_result(reason)
         if not self.welcome.done():
-            self.welcome.set_exception(Refused(reason))
+            self.welcome.set_exception(Refused(reason, refusal))
             self.welcome.exception()  # seen, even if nobody waits for it any more
 
     def _on_frame(self, kind: int, body: memoryview) -> None:
@@ -114,7 +120,8 @@ class Dialed(asyncio.Protocol):
         if self.welcome.done():
             raise ProtocolError("the listener talks after its welcome")
         if kind == REFUSAL:
-            self.end(f"refused: {decode_refusal(body)}")
+            refusal = decode_refusal(body)
+            self.end(f"refused: {refusal.reason}", refusal)
         elif kind == WELCOME:
             self._on_welcome(decode_welcome(body))
         else:
@@ -140,6 +147,7 @@ class Link:
         complaints: Complaints,
         random: random.Random,
         clock_ns: Callable[[], int],
+        on_refusal: OnRefusal,
     ) -> None:
         #: Times that a connection could not be made, was refused or ended.
         self.conn_errors = 0
@@ -157,13 +165,16 @@ class Link:
         self._complaints = complaints
         self._random = random
         self._clock_ns = clock_ns
-        #: The same for both channels, so that they share their log lines.
+        self._on_refusal = on_refusal
+        #: The same for all channels, so that they share their log lines.
         self._name = f"node {hello.sender.node_id}: link to node {hello.to} at {address[0]}:{address[1]}"
         #: The connection; not None only between welcome and end.
         self._dialed: Dialed | None = None
         self._peer_run_id = b""
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        #: Nobody wants this link any more.
+        self._is_closing = False
 
     @property
     def is_up(self) -> bool:
@@ -182,6 +193,7 @@ class Link:
 
     async def close(self) -> None:
         """End the connection and the dialing; what was flushed still leaves if it can."""
+        self._is_closing = True
         if self._task is None:
             return
         if self._dialed is not None:
@@ -192,13 +204,17 @@ class Link:
 
     def send(self, group_id: int, message: bytes) -> bool:
         """Queue one encoded message for the next `flush`; False: it was dropped and counted."""
-        dialed = self._dialed
-        if dialed is not None and dialed.outbox.add(group_id, message):
+        if self.maybe_send(group_id, message):
             return True
         self.dropped += 1
-        if dialed is not None:
-            self._complain_of_drop(dialed.outbox, message)
+        if self._dialed is not None:
+            self._complain_of_drop(self._dialed.outbox, message)
         return False
+
+    def maybe_send(self, group_id: int, message: bytes) -> bool:
+        """Queue one encoded message for the next `flush`; False: no connection or no room, try later."""
+        dialed = self._dialed
+        return dialed is not None and not dialed.ended.done() and dialed.outbox.add(group_id, message)
 
     def flush(self) -> None:
         """Write what was queued."""
@@ -233,6 +249,8 @@ class Link:
             self._on_failure(failure_text(error))
         except Refused as error:
             self._on_failure(error.reason)
+            if error.refusal is not None:
+                self._on_refusal(error.refusal)
         finally:
             is_greeted = self._dialed is not None
             self._dialed = None
@@ -243,7 +261,8 @@ class Link:
     async def _dial(self, dialed: Dialed) -> Endpoint:
         host, port = self._address
         async with asyncio.timeout(self._limits.greeting_timeout_ms / 1000):
-            await asyncio.get_running_loop().create_connection(lambda: dialed, host, port)
+            with host_names_checked(host):
+                await asyncio.get_running_loop().create_connection(lambda: dialed, host, port)
             return await dialed.welcome
 
     def _on_welcome(self, dialed: Dialed, listener: Endpoint) -> None:
@@ -256,6 +275,8 @@ class Link:
         self._complaints.inform(f"up {self._hello.to}", f"{self._name} is up")
 
     def _on_failure(self, reason: str) -> None:
+        if self._is_closing:
+            return
         self.conn_errors += 1
         self.last_error = reason
         self._complaints.warn(f"down {self._hello.to} {reason}", f"{self._name} is down: {reason}")

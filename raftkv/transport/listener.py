@@ -1,7 +1,7 @@
 """The peer port: takes connections, learns who dialed, hands on what peers say.
 
 A connection carries data one way, from its dialer to here. It begins unidentified: it may say a
-hello, and is then welcomed or refused by `greeting`, or ask as a node whose cluster isn't formed
+hello, and is then welcomed or refused by `greeting`, or ask as a node does that is in no cluster
 yet. Unidentified connections are limited in number, time and bytes. Whatever else comes is a
 reason to close that connection, with a log line, and nothing more.
 
@@ -12,7 +12,7 @@ the newest wins, since a peer that dials again has given its older connection up
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,11 +20,10 @@ from raftkv.raft.codec import decode
 from raftkv.raft.types import Message, ProtocolError
 from raftkv.transport.complaints import Complaints
 from raftkv.transport.frames import (
-    BOOTSTRAP,
-    CHUNK_BYTES_MAX,
     HELLO,
     MESSAGES,
     PREAMBLE,
+    QUESTION,
     REFUSAL,
     WELCOME,
     Frame,
@@ -33,10 +32,12 @@ from raftkv.transport.frames import (
     split_messages,
 )
 from raftkv.transport.greeting import (
-    BULK,
+    SNAPSHOT,
     Channel,
     Endpoint,
     Hello,
+    Refusal,
+    Welcomes,
     decode_hello,
     encode_refusal,
     encode_welcome,
@@ -47,8 +48,10 @@ from raftkv.transport.sockets import address_text, tune
 
 #: (sender, group id, messages); may raise ProtocolError, which closes the sender's connection.
 OnMessages = Callable[[int, int, list[Message]], None]
-#: A bootstrap question's body -> the answer's body; may raise ProtocolError.
-OnBootstrap = Callable[[bytes], bytes]
+#: (sender, group id, one frame of a snapshot transfer); may raise ProtocolError, as above.
+OnSnapshot = Callable[[int, int, bytes], None]
+#: A question -> its answer; may raise ProtocolError.
+OnQuestion = Callable[[bytes], bytes]
 
 
 @dataclass(slots=True)
@@ -56,7 +59,7 @@ class Welcomer:
     """Who this node is and whom it lets in; from the moment its cluster is formed."""
 
     own: Endpoint
-    members: Collection[int]
+    welcomes: Welcomes
     #: A peer was just welcomed.
     on_hello: Callable[[Hello], None]
 
@@ -65,12 +68,19 @@ class Listener:
     """Owns the listening socket and every accepted connection."""
 
     def __init__(
-        self, *, node_id: int, limits: TransportLimits, complaints: Complaints, on_messages: OnMessages
+        self,
+        *,
+        node_id: int,
+        limits: TransportLimits,
+        complaints: Complaints,
+        on_messages: OnMessages,
+        on_snapshot: OnSnapshot,
     ) -> None:
         self.limits = limits
         self.on_messages = on_messages
-        #: None: bootstrap questions are refused.
-        self.on_bootstrap: OnBootstrap | None = None
+        self.on_snapshot = on_snapshot
+        #: By the kind of question; questions of other kinds are refused.
+        self.answers: dict[int, OnQuestion] = {}
         #: None: hellos are refused, the cluster isn't formed.
         self.welcomer: Welcomer | None = None
         self._node_id = node_id
@@ -121,23 +131,32 @@ class Listener:
         if hello is not None and self._identified.get((hello.sender.node_id, hello.channel)) is accepted:
             del self._identified[hello.sender.node_id, hello.channel]
 
-    def on_hello(self, accepted: Accepted, hello: Hello) -> str | None:
+    def on_hello(self, accepted: Accepted, hello: Hello) -> Refusal | None:
         """Let a peer in; or say why not."""
         welcomer = self.welcomer
         if welcomer is None:
-            return "the cluster of this node is not formed yet"
-        reason = reason_to_refuse(hello, welcomer.own, welcomer.members)
-        if reason is not None:
-            self._complain(accepted, f"refused: {reason}")
-            return reason
+            return Refusal("the cluster of this node is not formed yet")
+        refusal = reason_to_refuse(hello, welcomer.own, welcomer.welcomes)
+        if refusal is not None:
+            self._complain(accepted, f"refused: {refusal.reason}")
+            return refusal
         self._half_open.pop(accepted).cancel()
         older = self._identified.pop((hello.sender.node_id, hello.channel), None)
         if older is not None:
             self._complain(older, "closed: the peer dialed again")
             older.end()
+        accepted.hello = hello
         self._identified[hello.sender.node_id, hello.channel] = accepted
         welcomer.on_hello(hello)
         return None
+
+    def close_unwelcome(self) -> None:
+        """Close the connections of those who are welcome no longer; they hear why when they dial again."""
+        assert self.welcomer is not None, "nobody was let in yet"
+        for (node_id, _), accepted in list(self._identified.items()):
+            refusal = self.welcomer.welcomes(node_id)
+            if refusal is not None:
+                self.turn_away(accepted, refusal.reason)
 
     def turn_away(self, accepted: Accepted, reason: str) -> None:
         """Close a connection that misbehaved and say so."""
@@ -164,7 +183,7 @@ class Accepted(asyncio.Protocol):
         #: Set once the dialer is welcome.
         self.hello: Hello | None = None
         self.address = "an unknown address"
-        #: A bootstrap question was answered: nothing is wrong with falling silent.
+        #: A question was answered: nothing is wrong with falling silent.
         self.is_answered = False
         self._listener = listener
         self._reader = FrameReader(frame_bytes_max=listener.limits.greeting_bytes_max)
@@ -183,7 +202,7 @@ class Accepted(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             if self.hello is not None:
-                self._receive_messages(self.hello, self._reader.feed(data))
+                self._receive(self.hello, self._reader.feed(data))
                 self._look_at_progress()
             else:
                 self._receive_greeting(data)
@@ -201,6 +220,21 @@ class Accepted(asyncio.Protocol):
         if transport is not None:
             transport.abort()
             self._listener.on_ended(self)
+
+    def _receive(self, hello: Hello, frames: Iterable[Frame]) -> None:
+        if hello.channel is SNAPSHOT:
+            self._receive_snapshot(hello.sender.node_id, frames)
+        else:
+            self._receive_messages(hello, frames)
+
+    def _receive_snapshot(self, sender: int, frames: Iterable[Frame]) -> None:
+        """Hand on what a snapshot transfer says, as it is."""
+        for frame in frames:
+            if frame.kind != MESSAGES:
+                raise ProtocolError(f"frame kind {frame.kind} instead of messages")
+            for body in split_messages(frame.body):
+                if self._transport is not None:
+                    self._listener.on_snapshot(sender, frame.group_id, bytes(body))
 
     def _receive_messages(self, hello: Hello, frames: Iterable[Frame]) -> None:
         """Decode what one read brought; one callback per run of frames of one group."""
@@ -251,37 +285,41 @@ class Accepted(asyncio.Protocol):
             if frame.kind == HELLO:
                 self._on_hello(decode_hello(frame.body))
                 if self.hello is not None:
-                    self._receive_messages(self.hello, frames)
-            elif frame.kind == BOOTSTRAP:
-                self._on_bootstrap(bytes(frame.body))
+                    self._receive(self.hello, frames)
+            elif frame.kind == QUESTION:
+                self._on_question(bytes(frame.body))
             else:
                 raise ProtocolError(f"frame kind {frame.kind} instead of a hello")
 
     def _on_hello(self, hello: Hello) -> None:
-        reason = self._listener.on_hello(self, hello)
-        if reason is not None:
-            return self._refuse(reason)
-        self.hello = hello
-        limits = self._listener.limits
-        self._reader.frame_bytes_max = limits.frame_bytes_max if hello.channel == BULK else CHUNK_BYTES_MAX
+        refusal = self._listener.on_hello(self, hello)
+        if refusal is not None:
+            return self._refuse(refusal)
+        if self._transport is None:
+            return None  # the owner, who was told of the peer, has changed his mind
+        self._reader.frame_bytes_max = self._listener.limits.frame_bytes_from(hello.channel)
         welcomer = self._listener.welcomer
         assert welcomer is not None, "a peer was welcomed"
         return self._answer(WELCOME, encode_welcome(welcomer.own))
 
-    def _on_bootstrap(self, question: bytes) -> None:
-        on_bootstrap = self._listener.on_bootstrap
-        if on_bootstrap is None:
-            return self._refuse("this node is not ready to speak about its cluster")
+    def _on_question(self, body: bytes) -> None:
+        if not body:
+            raise ProtocolError("a question without its kind")
+        on_question = self._listener.answers.get(body[0])
+        if on_question is None:
+            return self._refuse(
+                Refusal(f"this node is not ready to speak about its cluster (question kind {body[0]})")
+            )
         self.is_answered = True
-        return self._answer(BOOTSTRAP, on_bootstrap(question))
+        return self._answer(QUESTION, on_question(body[1:]))
 
     def _answer(self, kind: int, body: bytes) -> None:
         assert self._transport is not None, "the connection stands"
         self._transport.write(encode_frame(kind, body))
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """Say why, and close as soon as that is out."""
-        self._answer(REFUSAL, encode_refusal(reason))
+        self._answer(REFUSAL, encode_refusal(refusal))
         transport, self._transport = self._transport, None
         assert transport is not None, "the connection stands"
         transport.close()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
+from collections.abc import Iterator
 from typing import Final
 
 from raftkv.config_values import join_address
@@ -50,6 +52,15 @@ def probe_when_silent(transport: asyncio.BaseTransport, *, after_s: int) -> None
         option = getattr(socket, name, None)  # not every system has all of them
         if option is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+@contextlib.contextmanager
+def host_names_checked(host: str) -> Iterator[None]:
+    """Make an OSError of what a resolver says of a text that can be nobody's name."""
+    try:
+        yield
+    except UnicodeError as error:
+        raise OSError(f"{host!r} is no host name") from error
 
 
 def address_text(transport: asyncio.BaseTransport) -> str:

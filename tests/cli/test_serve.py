@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raftkv import __version__
-from raftkv.config import SETTINGS
+from raftkv.config_sources import SETTINGS
 from tests.cli.command import python, raftkv
 
 
@@ -36,11 +36,12 @@ def test_help_lists_every_setting(tmp_path: Path) -> None:
     done = raftkv("serve", "--help", cwd=tmp_path, COLUMNS="200")
     assert done.returncode == 0
     text = words_in_boxes(done.stdout)
-    for setting in SETTINGS:
+    for setting in (each for each in SETTINGS if not each.is_hidden):
         default = setting.kind.show(setting.default)
         facts = f"default {default}, {setting.environment_name}" if default else setting.environment_name
         assert f"{setting.flag} VALUE {setting.help}: {setting.kind.allowed} ({facts})" in text
     assert "exit-with-parent" not in text
+    assert "debug" not in text.replace("debug, info", "")
     assert "completion" not in text
 
 

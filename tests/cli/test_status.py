@@ -8,6 +8,7 @@ import io
 import json
 import socket
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def replies_of(
         f"# Raft\r\nraft_cluster_id:{CLUSTER_ID}\r\nraft_node_id:{node_id}\r\nraft_state:up\r\n"
         f"raft_role:{role}\r\nraft_leader_id:{leader}\r\nraft_current_term:{term}\r\n"
         f"raft_current_index:{100 + node_id}\r\nraft_commit_index:{90 + node_id}\r\n"
-        f"raft_last_applied_index:{80 + node_id}\r\n{others}"
+        f"raft_last_applied_index:{80 + node_id}\r\n{others}{'raft_disk:short' if node_id == 2 else ''}\r\n"
     )
     state = "ok" if leader else "fail"
     own = places[node_id]
@@ -86,11 +87,11 @@ def test_every_member_is_asked_for_its_own_figures() -> None:
 
     expected_nodes = [
         {"id": 1, "address": str(places[1]), "role": "follower", "term": 3, "commit_index": 91}
-        | {"applied_index": 81, "last_index": 101, "reachable": True, "pid": 4001},
+        | {"applied_index": 81, "last_index": 101, "reachable": True, "pid": 4001, "disk": "ok"},
         {"id": 2, "address": str(places[2]), "role": "leader", "term": 3, "commit_index": 92}
-        | {"applied_index": 82, "last_index": 102, "reachable": True, "pid": 4002},
+        | {"applied_index": 82, "last_index": 102, "reachable": True, "pid": 4002, "disk": "short"},
         {"id": 3, "address": str(places[3]), "role": None, "term": None, "commit_index": None}
-        | {"applied_index": None, "last_index": None, "reachable": False, "pid": None},
+        | {"applied_index": None, "last_index": None, "reachable": False, "pid": None, "disk": None},
     ]
     status = asyncio.run(ask())
     assert status.as_json() == {"cluster_id": CLUSTER_ID, "term": 3, "leader": 2, "nodes": expected_nodes}
@@ -201,6 +202,22 @@ def test_only_changes_are_lines() -> None:
     assert changes(lost, again) == ["node 2 leads in term 4", "the cluster serves"]
 
 
+def test_disks_that_hang_or_fill_up_are_lines_and_shown() -> None:
+    """Long before they cost the cluster anything."""
+    well = cluster(node(1, "leader"), leader=1)
+    short = cluster(replace(node(1, "leader"), disk="short"), leader=1)
+    assert changes(replace(well, nodes=(replace(well.nodes[0], disk="ok"),)), short) == [
+        "node 1 is short of disk space"
+    ]
+    stalled = cluster(replace(node(1, "leader"), disk="stalled"), leader=1)
+    assert changes(short, stalled) == ["node 1 has a disk that hangs"]
+    again = cluster(replace(node(1, "leader"), disk="ok"), leader=1)
+    assert changes(stalled, again) == ["node 1 has a disk that is well"]
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table_of(short, notes={}))
+    assert "leader, disk short" in console.export_text()
+
+
 def test_lag_counts_from_the_leaders_commit() -> None:
     """Never negative: the nodes were asked at different moments."""
     status = cluster(
@@ -237,4 +254,5 @@ def test_json_is_one_object() -> None:
         "last_index",
         "reachable",
         "pid",
+        "disk",
     ]

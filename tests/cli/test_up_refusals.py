@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from raftkv.cluster_dir import ClusterDir, ClusterDirRefused, ClusterShape, toml_text
-from raftkv.config import config_from, read_toml
+from raftkv.config_sources import config_from, read_toml
 from tests.cli.command import free_port_run, raftkv
 
 

@@ -10,6 +10,7 @@ from raftkv.commands.monitors import LatencyMonitor, Monitors, SlowLog
 from raftkv.commands.session import (
     ConfigNotWritten,
     Counters,
+    FitnessStatus,
     KeyCount,
     MemberStatus,
     NodeStatus,
@@ -110,6 +111,7 @@ class FakeNode:
     counted: Counters = field(default_factory=counters)
     paced: Pace = field(default_factory=Pace)
     save_status: SaveStatus = field(default_factory=lambda: SaveStatus(last_time_s=1_700_000_000))
+    fit: FitnessStatus = field(default_factory=FitnessStatus)
     monitors: Monitors = field(default_factory=monitors)
     settings: RuntimeSettings = field(default_factory=lambda: RuntimeSettings(Config()))
     commands: CommandTable = TABLE
@@ -146,6 +148,9 @@ class FakeNode:
 
     def saves(self) -> SaveStatus:
         return self.save_status
+
+    def fitness(self) -> FitnessStatus:
+        return self.fit
 
     def begin_save(self) -> Callable[[], bool]:
         self.saves_begun += 1

@@ -18,6 +18,15 @@ def test_get_answers_what_any_pattern_matches() -> None:
     assert len(everything) > 50
 
 
+def test_settings_for_tests_are_shown_to_who_names_them() -> None:
+    """redis HIDDEN_CONFIG"""
+    session = open_session()
+    shown = ask(session, "CONFIG", "GET", "*sync-delay*")
+    assert shown == {}
+    assert ask(session, "CONFIG", "GET", "debug-sync-delay-ms") == {b"debug-sync-delay-ms": b"0"}
+    assert ask(session, "CONFIG", "SET", "debug-sync-delay-ms", "5") is OK
+
+
 def test_hostile_patterns_are_bounded() -> None:
     """House style: every loop has a limit; a name without wildcards is no pattern."""
     session = open_session()

@@ -133,6 +133,10 @@ def test_raft_section_has_redisrafts_names() -> None:
         "raft_commit_index": "90",
         "raft_last_applied_index": "90",
         "raft_persisted_index": "95",
+        "raft_disk": "ok",
+        "raft_lease_drift_percent": "5",
+        "raft_lease_trusted": "1",
+        "raft_clock_faults": "0",
     }
     assert fields(node_status(2, leader_id=NOBODY), "raft")["raft_leader_id"] == "-1"
 

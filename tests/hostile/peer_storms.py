@@ -12,24 +12,24 @@ import struct
 from dataclasses import replace
 
 from raftkv.transport.frames import (
-    BOOTSTRAP,
     HEADER_BYTES,
     HELLO,
     MESSAGES,
     MORE,
     PREAMBLE,
+    QUESTION,
     REFUSAL,
     FrameReader,
     encode_frame,
 )
-from raftkv.transport.greeting import URGENT, Hello, decode_hello, encode_hello
+from raftkv.transport.greeting import FORMATION, URGENT, Channel, Hello, decode_hello, encode_hello
 from tests.hostile.arena import Arena, in_turn
 from tests.hostile.bare import Bare
 from tests.hostile.taps import Recording, flipped
 from tests.integration.waiting import wait_until
 
-#: Where a connection's bytes hold the body of its HELLO.
-_HELLO_BYTES = slice(len(PREAMBLE) + HEADER_BYTES, len(PREAMBLE) + HEADER_BYTES + 33)
+#: Where a connection's bytes hold the length of its HELLO.
+_HELLO_LENGTH = slice(len(PREAMBLE), len(PREAMBLE) + 4)
 #: Seconds within which a node closes who does not say who he is.
 _SILENCE_SECONDS_MAX = 5.0
 
@@ -47,15 +47,20 @@ def _say(port: int, data: bytes, *, ends: bool = True) -> list[tuple[int, bytes]
 
 def _genuine_hellos(arena: Arena) -> list[Hello]:
     """What the nodes said at the beginning of their connections that stand."""
-    return [
-        _hello_of(each)
-        for each in arena.taps.recordings()
-        if each.is_open and len(each.data) >= _HELLO_BYTES.stop
-    ]
+    return [_hello_of(each) for each in arena.taps.recordings() if each.is_open and _has_hello(each)]
+
+
+def _hello_end(recording: Recording) -> int:
+    length = int.from_bytes(recording.data[_HELLO_LENGTH], "big")
+    return len(PREAMBLE) + HEADER_BYTES + length
+
+
+def _has_hello(recording: Recording) -> bool:
+    return len(recording.data) >= max(_HELLO_LENGTH.stop, _hello_end(recording))
 
 
 def _hello_of(recording: Recording) -> Hello:
-    return decode_hello(bytes(recording.data[_HELLO_BYTES]))
+    return decode_hello(bytes(recording.data[len(PREAMBLE) + HEADER_BYTES : _hello_end(recording)]))
 
 
 def _greeting(hello: Hello) -> bytes:
@@ -73,12 +78,12 @@ def oversized_frames(arena: Arena, source: random.Random) -> None:
     """Lengths that no node sends, before and after a greeting, and bodies without end."""
     for port in in_turn(source, 30, list(arena.peer_ports.values())):
         length = source.choice((1 << 31, (1 << 32) - 1, (256 << 10) + 1, 17 << 10))
-        kind = source.choice((HELLO, MESSAGES, BOOTSTRAP, MESSAGES | MORE))
+        kind = source.choice((HELLO, MESSAGES, QUESTION, MESSAGES | MORE))
         header = struct.pack(">IBII", length, kind, source.randrange(3), 0)
         assert _say(port, PREAMBLE + header + bytes(1000)) == []
     for port in arena.peer_ports.values():
         with Bare(port) as bare:
-            pieces = encode_frame(BOOTSTRAP | MORE, bytes(1 << 10)) * 10_000
+            pieces = encode_frame(QUESTION | MORE, bytes(1 << 10)) * 10_000
             assert bare.push(PREAMBLE + pieces, seconds_max=5.0) < len(pieces), "10 MB from nobody were taken"
 
 
@@ -117,7 +122,7 @@ def impostors(arena: Arena, source: random.Random) -> None:
         sender = replace(hello.sender, run_id=os.urandom(8))
         wrong = [
             (replace(hello, sender=replace(sender, cluster_id=os.urandom(16))), b"belongs to cluster"),
-            (replace(hello, sender=replace(sender, node_id=9)), b"node 9 is no member"),
+            (replace(hello, sender=replace(sender, node_id=0)), b"node 0 is no member"),
             (replace(hello, sender=replace(sender, node_id=hello.to)), b"already"),
             (replace(hello, sender=sender, to=77), b"not node 77"),
         ]
@@ -130,7 +135,8 @@ def impostors(arena: Arena, source: random.Random) -> None:
 def bootstrap_questions(arena: Arena, source: random.Random) -> None:
     """Questions of a node that has no cluster yet: garbage closes, and a formed node forms no other."""
     for port in in_turn(source, 40, list(arena.peer_ports.values())):
-        question = encode_frame(BOOTSTRAP, source.randbytes(source.choice((0, 1, 40, 120, 3000))))
+        kind = source.choice((b"", bytes([FORMATION]), source.randbytes(1)))
+        question = encode_frame(QUESTION, kind + source.randbytes(source.choice((0, 1, 40, 120, 3000))))
         _say(port, PREAMBLE + question * source.choice((1, 50)))
 
 
@@ -143,7 +149,7 @@ def _recordings(arena: Arena, source: random.Random) -> list[Recording]:
 
 def _wait_for_links(arena: Arena) -> None:
     """Wait until all nodes can talk to each other again."""
-    links = 2 * len(arena.nodes) * (len(arena.nodes) - 1)
+    links = len(Channel) * len(arena.nodes) * (len(arena.nodes) - 1)
     wait_until(lambda: len(_genuine_hellos(arena)) == links, "all links are up")
 
 

@@ -36,6 +36,33 @@ def check(node: NodeProcess, count: int) -> None:
         assert [wire.receive() for _ in range(count)] == [f"value {place}".encode() for place in range(count)]
 
 
+# -- the leader's disk hangs ------------------------------------------------------------------
+
+
+def test_a_leader_whose_disk_hangs_gives_leadership_away(cluster: Cluster) -> None:
+    """disk_stall_ms: within it and some round trips; it follows, and may lead again when the disk is well."""
+    leader = cluster.wait_until_whole()
+    put(leader, 100)
+    for name, value in (("disk-stall-ms", "500"), ("debug-sync-delay-ms", "60000")):
+        assert ask(leader.port, "CONFIG", "SET", name, value) == b"OK"
+    begin = time.monotonic()
+    with leader.connect() as wire:
+        wire.send(("SET", "key:0", "value 0"))
+        cluster.wait_for(lambda: _another_leader(cluster, leader), "another leader")
+        print(f"another leader {time.monotonic() - begin:.2f} s after the disk began to hang")
+        check(cluster.wait_for_leader(), 100)
+        assert leader.fields("INFO", "persistence")["disk_stalled"] == "1"
+        assert ask(leader.port, "CONFIG", "SET", "debug-sync-delay-ms", "0") == b"OK"
+        assert wire.receive() == b"OK"
+    cluster.wait_for(lambda: leader.raft()["raft_disk"] == "ok" or None, "a disk that is well")
+    cluster.wait_for_equal_digests()
+
+
+def _another_leader(cluster: Cluster, former: NodeProcess) -> NodeProcess | None:
+    leader = cluster.leader()
+    return leader if leader is not former else None
+
+
 # -- the leader goes --------------------------------------------------------------------------
 
 

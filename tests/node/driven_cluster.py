@@ -8,156 +8,36 @@ happens by itself: `Cluster.settle` lets everything that can happen at this inst
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import hiredis
 
-from raftkv.applied import AppliedState
 from raftkv.commands import build_table
 from raftkv.config import Config, Member
 from raftkv.machine import Machine
 from raftkv.node.clients import Clients
+from raftkv.node.clock_guard import ClockGuard
 from raftkv.node.connection import Connection
+from raftkv.node.disk_space import DiskSpace, Room
+from raftkv.node.disk_watch import DiskWatch
+from raftkv.node.fitness import Fitness
 from raftkv.node.group import Group
 from raftkv.node.observer import Observer
+from raftkv.node.roster import Roster
 from raftkv.node.saves import Saves
 from raftkv.node.view import View
-from raftkv.raft import Entry, EntryId, HardState, Message, RaftCore, decode, encode
+from raftkv.raft import EntryId, Message, RaftCore, decode, encode
 from raftkv.runtime_settings import RuntimeSettings
-from tests.memory_rows import MemoryRows
+from tests.node.driven_parts import NS_PER_MS, DrivenClock, DrivenDisk, DrivenLoop, StallingRows
 
-NS_PER_MS = 1_000_000
 #: A lease lasts 475 ms, with 5 % of drift.
 ELECTION_TIMEOUT_MS = 500
-START_MS = 1_700_000_000_000
 TABLE = build_table()
-
-
-class DrivenClock:
-    """Satisfies `raftkv.node.clock.Clock`; stands still until it is told to go on."""
-
-    def __init__(self) -> None:
-        self.ns = 1_000 * NS_PER_MS
-        #: What the wall clock is wrong by.
-        self.wall_offset_ms = START_MS
-
-    def now_ns(self) -> int:
-        return self.ns
-
-    def wall_ms(self) -> int:
-        return self.ns // NS_PER_MS + self.wall_offset_ms
-
-    def wall_us(self) -> int:
-        return self.ns // 1000 + self.wall_offset_ms * 1000
-
-    def advance(self, ms: float) -> None:
-        """Let time pass."""
-        self.ns += int(ms * NS_PER_MS)
-
-
-class DrivenLoop:
-    """`call_soon` and `call_later` of an event loop."""
-
-    def __init__(self, clock: DrivenClock) -> None:
-        self._clock = clock
-        self._soon: deque[Callable[[], None]] = deque()
-        self._later: list[tuple[int, int, Callable[[], None]]] = []
-        self._numbers = itertools.count()
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        self._soon.append(callback)
-
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
-        due_ns = self._clock.ns + int(seconds * 1e9)
-        heapq.heappush(self._later, (due_ns, next(self._numbers), callback))
-
-    def run_once(self) -> bool:
-        """Run what is due, but not what that asks for; say whether there was anything."""
-        while self._later and self._later[0][0] <= self._clock.ns:
-            self._soon.append(heapq.heappop(self._later)[2])
-        callbacks, self._soon = self._soon, deque()
-        for callback in callbacks:
-            callback()
-        return bool(callbacks)
-
-
-class DrivenDisk:
-    """The group's log and its group commit: one fsync in flight, which ends when the test says so."""
-
-    def __init__(self) -> None:
-        self.hard_state = HardState()
-        self.entries: list[Entry] = []
-        self.on_synced: Callable[[int], None] = lambda _: None
-        #: Fsyncs wait for `finish_sync`; otherwise they end as everything settles.
-        self.is_slow = False
-        self._in_flight: int | None = None
-        self._requested = 0
-
-    first_index = 1
-
-    @property
-    def last_index(self) -> int:
-        return len(self.entries)
-
-    def term_at(self, index: int) -> int:
-        return self.entries[index - 1].term if index else 0
-
-    def read(self, first: int, end: int, bytes_max: int) -> list[Entry]:
-        chosen: list[Entry] = []
-        size_bytes = 0
-        for entry in self.entries[first - 1 : end - 1]:
-            size_bytes += len(entry.payload)
-            if chosen and size_bytes > bytes_max:
-                break
-            chosen.append(entry)
-        return chosen
-
-    def append(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
-        self.hard_state = hard_state or self.hard_state
-        if entries:
-            assert entries[0].index <= self.last_index + 1, "a gap in the log"
-            del self.entries[entries[0].index - 1 :]
-            self.entries.extend(entries)
-
-    def request(self, ticket: int) -> None:
-        """Take a ticket, as `SyncWriter.request` does."""
-        assert ticket > self._requested, "tickets rise"
-        self._requested = ticket
-        if self._in_flight is None:
-            self._in_flight = ticket
-
-    def finish_sync(self) -> bool:
-        """End the fsync in flight, if there is one."""
-        done = self._in_flight
-        if done is None:
-            return False
-        self._in_flight = self._requested if self._requested > done else None
-        self.on_synced(done)
-        return True
-
-
-class StallingRows(MemoryRows):
-    """Rows that may stall between the look at them and the write."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.will_stall = False
-
-    def write(
-        self,
-        puts: Mapping[bytes, bytes | None],
-        range_deletes: Sequence[tuple[bytes, bytes]],
-        applied: AppliedState,
-    ) -> None:
-        self.is_stalled = self.is_stalled or self.will_stall
-        self.will_stall = False
-        super().write(puts, range_deletes, applied)
 
 
 class Socket(asyncio.Transport):
@@ -352,6 +232,16 @@ class Sized:
         return 1000
 
 
+class NoSnapshots:
+    """For a log that is never dropped."""
+
+    def send_to(self, node_id: int) -> None:
+        raise AssertionError(f"node {node_id} lacks what no log here has dropped")
+
+    def install(self, entry_id: EntryId) -> None:
+        raise AssertionError(f"nobody sent a snapshot of {entry_id}")
+
+
 class Node:
     """One node: its group, its clients and what they stand on."""
 
@@ -393,29 +283,56 @@ class Node:
             call_soon=self.loop.call_soon,
             call_later=self.loop.call_later,
             on_leader=lambda leader_id: self.view.on_leader(leader_id),
+            on_members=self._on_members,
+            snapshots=NoSnapshots(),
         )
+        self.roster = Roster(config, lambda: self.core.membership)
         self.disk.on_synced = self.group.on_synced
+        self._make_front(config)
+        #: Time stands still for it: it does nothing, and nothing reaches it.
+        self.is_stopped = False
+
+    def _make_front(self, config: Config) -> None:
+        """Make what judges the machine, and what clients meet."""
+        clock = self.clock
+        self.disk_watch = DiskWatch(clock, config)
+        self.disk.on_begun, self.disk.on_ended = self.disk_watch.begin, self.disk_watch.end
+        #: What the disk has left.
+        self.room = Room(free_bytes=100 << 30, disk_bytes=200 << 30)
+        guard = ClockGuard(
+            clock, drift_percent=config.clock_drift_percent, references=[lambda: clock.reference_ns]
+        )
+        self.fitness = Fitness(self.group, self.disk_watch, DiskSpace(lambda: self.room, config), guard)
         self.view = View(
             cluster_id=bytes(16),
             settings=self.settings,
             table=TABLE,
             clock=clock,
             group=self.group,
+            roster=self.roster,
             transport=self.links,
             log_store=Sized(),
             kv_store=Sized(),
             saves=Saves(self.flushes_waiting.append, clock),
             observer=self.observer,
+            fitness=self.fitness,
             request_stop=self._note_stop,
         )
         self.clients = self.view.clients = Clients(
-            config=config, table=TABLE, group=self.group, clock=clock, node=self.view
+            config=config,
+            table=TABLE,
+            group=self.group,
+            clock=clock,
+            node=self.view,
+            roster=self.roster,
         )
-        #: Time stands still for it: it does nothing, and nothing reaches it.
-        self.is_stopped = False
+
+    def _on_members(self) -> None:
+        self.roster.refresh()
 
     def _on_settings(self, config: Config) -> None:
         self.group.config = config
+        self.fitness.adopt(config)
         self.clients.adopt(config)
 
     def _count_flush(self) -> None:
@@ -438,6 +355,7 @@ class Node:
 
     def tick(self) -> None:
         """What a node does every ten milliseconds."""
+        self.fitness.on_tick()
         self.group.on_tick()
         self.clients.on_tick()
 

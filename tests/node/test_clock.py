@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from raftkv.node.clock import Clock, LogClock
-from tests.node.driven_cluster import START_MS, DrivenClock
+from tests.node.driven_parts import START_MS, DrivenClock
 
 
 def test_log_time_is_the_wall_clocks_while_that_is_ahead() -> None:

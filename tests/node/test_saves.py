@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from raftkv.commands.session import SaveStatus
 from raftkv.node.saves import Saves
-from tests.node.driven_cluster import START_MS, DrivenClock
+from tests.node.driven_parts import START_MS, DrivenClock
 
 
 def test_a_flush_is_done_when_it_has_ended() -> None:

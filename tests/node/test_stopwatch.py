@@ -11,7 +11,7 @@ from raftkv.node.stopwatch import Stopwatch
 from raftkv.resp.replies import Reply
 from tests.commands.fake_node import FakeNode, open_session
 from tests.machine.replica import Replica
-from tests.node.driven_cluster import DrivenClock
+from tests.node.driven_parts import DrivenClock
 
 
 class Bench:

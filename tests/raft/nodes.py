@@ -19,6 +19,8 @@ from raftkv.raft import (
     Entry,
     EntryId,
     HardState,
+    Membership,
+    MembershipChange,
     Message,
     RaftConfig,
     RaftCore,
@@ -52,24 +54,28 @@ class MemoryLog:
 
     def __init__(self, terms: Sequence[int] = ()) -> None:
         self.entries = entries_of(*terms)
+        #: What the entries follow.
+        self.boundary = EntryId(0, 0)
         #: A test raises it to compact the log.
         self.first_index = 1
 
     @property
     def last_index(self) -> int:
-        return len(self.entries)
+        return self.boundary.index + len(self.entries)
 
     def term_at(self, index: int) -> int:
         if index < self.first_index - 1:
             raise Compacted(self.first_index)
-        return self.entries[index - 1].term if index > 0 else 0
+        position = index - self.boundary.index
+        return self.entries[position - 1].term if position > 0 else self.boundary.term
 
     def read(self, first: int, end: int, bytes_max: int) -> list[Entry]:
         assert 1 <= first < end <= self.last_index + 1
         if first < self.first_index:
             raise Compacted(self.first_index)
-        chosen = [self.entries[first - 1]]
-        for entry in self.entries[first : end - 1]:
+        position = first - self.boundary.index
+        chosen = [self.entries[position - 1]]
+        for entry in self.entries[position : end - 1 - self.boundary.index]:
             if sum(len(one.payload) for one in chosen) + len(entry.payload) > bytes_max:
                 break
             chosen.append(entry)
@@ -79,8 +85,14 @@ class MemoryLog:
         """Do what a Ready asks for."""
         if entries:
             assert entries[0].index <= self.last_index + 1
-            del self.entries[entries[0].index - 1 :]
+            del self.entries[entries[0].index - 1 - self.boundary.index :]
             self.entries.extend(entries)
+
+    def begin_behind(self, boundary: EntryId) -> None:
+        """Drop everything for a snapshot that ends with this entry."""
+        self.boundary = boundary
+        self.first_index = boundary.index + 1
+        self.entries = []
 
 
 class Node:
@@ -96,9 +108,12 @@ class Node:
         voters: tuple[int, ...] = (1, 2, 3),
         started_ms: int = 0,
         config: dict[str, int] | None = None,
+        entries: Sequence[Entry] = (),
+        membership: Membership | None = None,
     ) -> None:
         self.log = MemoryLog(terms)
-        last_term = terms[-1] if terms else 0
+        self.log.append(entries)
+        last_term = self.log.term_at(self.log.last_index)
         self.now_ns = started_ms * NS_PER_MS
         self.core = RaftCore(
             RaftConfig(node_id=1, voters=voters, **(config or {})),
@@ -107,6 +122,7 @@ class Node:
             applied=EntryId(self.log.term_at(applied), applied),
             random=NoChance(),
             now_ns=self.now_ns,
+            membership=membership,
         )
 
     def wait(self, ms: int) -> None:
@@ -127,9 +143,15 @@ class Node:
         """Ask for a read index."""
         self.core.read_index(context, self.now_ns)
 
+    def change(self, change: MembershipChange) -> EntryId:
+        """Ask for a change of the members."""
+        return self.core.change_membership(change, self.now_ns)
+
     def take(self) -> Ready:
         """Take a Ready and write it, but don't sync."""
         ready = self.core.ready()
+        if ready.snapshot is not None:
+            self.log.begin_behind(ready.snapshot)
         self.log.append(ready.entries)
         return ready
 

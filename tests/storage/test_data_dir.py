@@ -35,7 +35,7 @@ def test_a_new_directory_has_no_identity_and_a_format(tmp_path: Path) -> None:
     path = tmp_path / "some" / "where"
     directory = DataDir.open(path, 1)
     assert directory.identity is None
-    assert (path / "FORMAT").read_text() == "raftkv 2\n"
+    assert (path / "FORMAT").read_text() == "raftkv 3\n"
     assert (directory.log_path, directory.state_path) == (path / "log", path / "state")
     directory.close()
 
@@ -78,11 +78,11 @@ def test_another_nodes_directory_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "FORMAT").write_text("raftkv 3\n")
+    (tmp_path / "FORMAT").write_text("raftkv 4\n")
     (tmp_path / "something-new").write_text("x")
     reason = refusal_of(tmp_path)
     assert reason == (
-        "it has format 3, and this version of raftkv knows format 2; run the version that wrote it"
+        "it has format 4, and this version of raftkv knows format 3; run the version that wrote it"
     )
     assert not (tmp_path / "LOCK").exists()
 
@@ -90,7 +90,7 @@ def test_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "raftkv", "raftkv one", "other 1", "raftkv -1", "\xff\xfe"])
 def test_a_format_file_of_something_else_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "FORMAT").write_text(content)
-    assert refusal_of(tmp_path).endswith("expected 'raftkv 2'")
+    assert refusal_of(tmp_path).endswith("expected 'raftkv 3'")
 
 
 def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -107,13 +107,13 @@ def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
     assert refusal_of(path) == "it is a file, and a directory was expected"
 
 
-@pytest.mark.parametrize("data", ["log", "state"])
+@pytest.mark.parametrize("data", ["log", "state", "state-3", "STATE", "incoming", "snapshots"])
 def test_data_without_an_identity_is_refused(tmp_path: Path, data: str) -> None:
     """It would found another cluster, or join one as if it had never voted."""
     DataDir.open(tmp_path, 1).close()
     (tmp_path / data).mkdir()
     assert refusal_of(tmp_path) == (
-        f"it holds {data}/ but no IDENTITY file; expected the one of node 1: put it back"
+        f"it holds {data} but no IDENTITY file; expected the one of node 1: put it back"
     )
 
 

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rocksdict import Options, Rdict
 
-from raftkv.raft.types import COMMAND, EMPTY, Compacted, Entry, HardState
+from raftkv.raft.types import COMMAND, EMPTY, Entry, EntryId, HardState
 from raftkv.storage.errors import LogCorrupted, StorageFailure
-from raftkv.storage.log_store import VERIFIED_ENTRIES_MAX, GroupLog, LogStore
+from raftkv.storage.group_log import VERIFIED_ENTRIES_MAX, GroupLog
+from raftkv.storage.log_store import LogStore
 
 GROUP = 0
 
@@ -62,14 +63,43 @@ HARD_STATE_KEY = GROUP.to_bytes(4, "big") + b"\x00"
 
 @dataclass
 class Step:
-    """One change of the log: what is appended `back` places before its end, and what is done then."""
+    """Changes of the log: what is appended `back` places before its end, dropped, and done then."""
 
     back: int
     terms: list[int]
     payload: bytes
     hard_state: HardState | None
+    #: How many entries are dropped from the front, of those that are there.
+    dropped: int
+    #: How far behind the end the log begins anew, and by how much the term rises; None: it does not.
+    reset: tuple[int, int] | None
     is_reopened: bool
     bytes_max: int = field(default=1 << 30)
+
+
+@dataclass
+class Model:
+    """What the log should be."""
+
+    boundary: EntryId = field(default_factory=lambda: EntryId(0, 0))
+    entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def last(self) -> EntryId:
+        return EntryId(self.entries[-1].term, self.entries[-1].index) if self.entries else self.boundary
+
+    def append(self, entries: list[Entry]) -> None:
+        self.entries[entries[0].index - self.boundary.index - 1 :] = entries
+
+    def compact(self, count: int) -> None:
+        if count:
+            dropped = self.entries[count - 1]
+            self.boundary = EntryId(dropped.term, dropped.index)
+            del self.entries[:count]
+
+    def reset(self, boundary: EntryId) -> None:
+        self.boundary = boundary
+        self.entries = []
 
 
 steps = st.builds(
@@ -78,15 +108,18 @@ steps = st.builds(
     terms=st.lists(st.integers(0, 2), max_size=5),
     payload=st.binary(max_size=40),
     hard_state=st.none() | st.builds(HardState, st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)),
+    dropped=st.integers(0, 6),
+    reset=st.none() | st.none() | st.tuples(st.integers(0, 4), st.integers(0, 2)),
     is_reopened=st.booleans(),
     bytes_max=st.integers(0, 120),
 )
 
 
-def entries_of_step(step: Step, model: list[Entry]) -> list[Entry]:
+def entries_of_step(step: Step, model: Model) -> list[Entry]:
     """Give what the step appends: terms rise by what `terms` says, from the entry before."""
-    first = max(1, len(model) + 1 - step.back)
-    term = model[first - 2].term if first > 1 else 1
+    first = max(model.boundary.index + 1, model.last.index + 1 - step.back)
+    kept = model.entries[: first - model.boundary.index - 1]
+    term = kept[-1].term if kept else max(1, model.boundary.term)
     entries = []
     for offset, rise in enumerate(step.terms):
         term += rise
@@ -95,35 +128,51 @@ def entries_of_step(step: Step, model: list[Entry]) -> list[Entry]:
     return entries
 
 
-def check_against(group: GroupLog, model: list[Entry], bytes_max: int) -> None:
-    """Compare everything that a LogReader tells with the list."""
-    assert (group.first_index, group.last_index) == (1, len(model))
-    assert [group.term_at(index) for index in range(len(model) + 1)] == [0, *(each.term for each in model)]
-    for first in range(1, len(model) + 1):
-        assert group.read(first, len(model) + 1, 1 << 30) == model[first - 1 :]
+def take_step(step: Step, group: GroupLog, model: Model) -> None:
+    """Change the log and the model alike."""
+    entries = entries_of_step(step, model)
+    group.append(step.hard_state, entries)
+    if entries:
+        model.append(entries)
+    dropped = min(step.dropped, len(model.entries))
+    group.compact(model.boundary.index + dropped)
+    model.compact(dropped)
+    if step.reset is not None:
+        beyond, rise = step.reset
+        boundary = EntryId(max(1, model.last.term) + rise, model.last.index + beyond)
+        group.reset(boundary)
+        model.reset(boundary)
+
+
+def check_against(group: GroupLog, model: Model, bytes_max: int) -> None:
+    """Compare everything that a LogReader tells with the model."""
+    first, end = model.boundary.index + 1, model.last.index + 1
+    assert (group.boundary, group.first_index, group.last_index) == (model.boundary, first, end - 1)
+    terms = [model.boundary.term, *(each.term for each in model.entries)]
+    assert [group.term_at(index) for index in range(first - 1, end)] == terms
+    for index in range(first, end):
+        left = model.entries[index - first :]
+        assert group.read(index, end, 1 << 30) == left
         expected: list[Entry] = []
-        for each in model[first - 1 :]:
+        for each in left:
             if expected and sum(len(e.payload) for e in [*expected, each]) > bytes_max:
                 break
             expected.append(each)
-        assert group.read(first, len(model) + 1, bytes_max) == expected
-    if len(model) > 2:
-        assert group.read(2, 3, 0) == model[1:2]
+        assert group.read(index, end, bytes_max) == expected
+    if len(model.entries) > 2:
+        assert group.read(first + 1, first + 2, 0) == model.entries[1:2]
 
 
 @settings(max_examples=40)
 @given(script=st.lists(steps, max_size=8))
 def test_log_is_the_list_that_was_written(script: list[Step]) -> None:
-    """Raft Figure 2, receiver steps 3 and 4: a conflicting suffix goes, and nothing else ever does."""
+    """Raft Figure 2, receiver steps 3 and 4, and §7: a conflicting suffix goes, or what was compacted."""
     with tempfile.TemporaryDirectory() as folder:
         store = LogStore(Path(folder) / "log", create=True)
-        model: list[Entry] = []
+        model = Model()
         hard_state = HardState()
         for step in script:
-            entries = entries_of_step(step, model)
-            store.group(GROUP).append(step.hard_state, entries)
-            if entries:
-                model[entries[0].index - 1 :] = entries
+            take_step(step, store.group(GROUP), model)
             hard_state = step.hard_state or hard_state
             if step.is_reopened:
                 store.close()
@@ -178,22 +227,6 @@ def test_groups_do_not_see_each_other(tmp_path: Path) -> None:
         assert [each.payload for each in group.read(1, count + 1, 1 << 30)] == [b"%d" % group_id] * count
     store.group(1).append(None, [entry(1, term=9)])
     assert (store.group(0).last_index, store.group(1).last_index, store.group(255).last_index) == (1, 1, 3)
-    store.close()
-
-
-def test_read_below_the_first_entry_is_compacted(tmp_path: Path) -> None:
-    """Contract of LogReader: what is gone is told by an exception with the first index that is left."""
-    path = tmp_path / "log"
-    write_log(path, [entry(index) for index in range(1, 11)])
-    change_rows(path, {entry_key(index): None for index in range(1, 5)})
-    store = LogStore(path, create=False)
-    group = store.group(GROUP)
-    assert (group.first_index, group.last_index) == (5, 10)
-    for refused in (lambda: group.read(4, 6, 1), lambda: group.term_at(4)):
-        with pytest.raises(Compacted) as compacted:
-            refused()
-        assert compacted.value.first_index == 5
-    assert group.term_at(0) == 0
     store.close()
 
 

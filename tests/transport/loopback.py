@@ -13,7 +13,7 @@ from typing import Any
 import uvloop
 
 from raftkv.raft.types import Message
-from raftkv.transport import Address, Transport, TransportLimits
+from raftkv.transport import Address, Refusal, RefusalCode, Transport, TransportLimits
 
 CLUSTER = b"c" * 16
 HOST = "127.0.0.1"
@@ -50,6 +50,12 @@ class Node:
     transport: Transport
     peers: dict[int, Address]
     received: list[tuple[int, int, list[Message]]] = field(default_factory=list)
+    #: (sender, group id, body)
+    snapshots: list[tuple[int, int, bytes]] = field(default_factory=list)
+    #: Where nodes said that they are, if that was news.
+    told: list[tuple[int, Address]] = field(default_factory=list)
+    #: By whom this node was turned away.
+    refusals: list[tuple[int, RefusalCode, str]] = field(default_factory=list)
 
     @property
     def messages(self) -> list[Message]:
@@ -65,9 +71,19 @@ class Net:
         #: Short pauses: tests wait for them.
         self.limits = TransportLimits(backoff_min_ms=5, backoff_max_ms=40, complaint_interval_ms=0)
 
-    async def listen(self, node_id: int, *, port: int = 0, **limits: int) -> Node:
+    async def listen(
+        self,
+        node_id: int,
+        *,
+        port: int = 0,
+        welcomes: Callable[[int], Refusal | None] | None = None,
+        **limits: int,
+    ) -> Node:
         """Make a node that listens and has not started."""
         received: list[tuple[int, int, list[Message]]] = []
+        snapshots: list[tuple[int, int, bytes]] = []
+        told: list[tuple[int, Address]] = []
+        refusals: list[tuple[int, RefusalCode, str]] = []
         peers: dict[int, Address] = {}
         transport = Transport(
             node_id=node_id,
@@ -77,17 +93,24 @@ class Net:
             limits=replace(self.limits, **limits),
             random=random.Random(f"{node_id} {time.time_ns()}"),
             clock_ns=time.monotonic_ns,
+            on_snapshot=lambda *frame: snapshots.append(frame),
+            welcomes=welcomes,
+            on_peer_address=lambda *news: told.append(news),
+            on_refused=lambda *refusal: refusals.append(refusal),
         )
         await transport.listen()
         self.addresses[node_id] = (HOST, transport.port)
-        self.nodes[node_id] = Node(transport, peers, received)
+        self.nodes[node_id] = Node(transport, peers, received, snapshots, told, refusals)
         return self.nodes[node_id]
 
-    def start(self, node_id: int, *, cluster_id: bytes = CLUSTER) -> Node:
-        """Start a node with every other one as its peer."""
+    def start(
+        self, node_id: int, *, cluster_id: bytes = CLUSTER, peers: dict[int, Address] | None = None
+    ) -> Node:
+        """Start a node with every other one as its peer, unless `peers` says with whom."""
         node = self.nodes[node_id]
-        node.peers.update({peer: at for peer, at in self.addresses.items() if peer != node_id})
-        node.transport.start(cluster_id)
+        others = {peer: at for peer, at in self.addresses.items() if peer != node_id}
+        node.peers.update(others if peers is None else peers)
+        node.transport.start(cluster_id, announced=self.addresses[node_id])
         return node
 
     async def pair(self, **limits: int) -> tuple[Node, Node]:

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from raftkv.raft.types import ProtocolError
 from raftkv.transport.frames import (
-    BOOTSTRAP,
     CHUNK_BYTES_MAX,
     HEADER_BYTES,
     HELLO,
     MESSAGES,
     MORE,
     PREAMBLE,
+    QUESTION,
     FrameReader,
     encode_frame,
     frame_header,
@@ -49,7 +49,7 @@ def test_a_frame_is_its_header_and_its_body() -> None:
 
 @given(
     bodies=st.lists(
-        st.tuples(st.sampled_from([HELLO, BOOTSTRAP, MESSAGES]), st.binary(max_size=60)), max_size=6
+        st.tuples(st.sampled_from([HELLO, QUESTION, MESSAGES]), st.binary(max_size=60)), max_size=6
     ),
     data=st.data(),
 )
@@ -164,7 +164,7 @@ def test_another_protocol_is_named_at_its_first_bytes(stream: bytes) -> None:
 
 def test_another_version_is_named() -> None:
     """A cluster in the middle of an upgrade says so in its logs."""
-    with pytest.raises(ProtocolError, match=r"speaks version 9 .* this node 1"):
+    with pytest.raises(ProtocolError, match=r"speaks version 9 .* this node 2"):
         read(new_reader(), b"raftkv\x00\x09")
 
 
@@ -197,7 +197,7 @@ def read_all(chunks: list[bytes]) -> tuple[Frames, str]:
 
 @given(
     pieces=st.lists(
-        st.tuples(st.sampled_from([HELLO, BOOTSTRAP, MESSAGES, MESSAGES | MORE]), st.binary(max_size=40)),
+        st.tuples(st.sampled_from([HELLO, QUESTION, MESSAGES, MESSAGES | MORE]), st.binary(max_size=40)),
         max_size=6,
     ),
     place=st.integers(0, 400),

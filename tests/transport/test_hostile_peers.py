@@ -13,12 +13,12 @@ import pytest
 from raftkv.raft.codec import encode
 from raftkv.raft.types import COMMAND, AppendEntries, Entry, Heartbeat, ProtocolError
 from raftkv.transport.frames import (
-    BOOTSTRAP,
     CHUNK_BYTES_MAX,
     HELLO,
     MESSAGES,
     MORE,
     PREAMBLE,
+    QUESTION,
     REFUSAL,
     WELCOME,
     FrameReader,
@@ -102,6 +102,7 @@ def with_strangers(with_net: WithNet, body: Callable[[Net, Node], Awaitable[None
         (PREAMBLE + encode_frame(HELLO, b"short"), "a hello of a wrong length"),
         (GOOD_HELLO[:-1] + b"?", "wrong checksum"),
         (PREAMBLE + GOOD_FRAME, "instead of a hello"),
+        (PREAMBLE + encode_frame(QUESTION, b""), "a question without its kind"),
         (GOOD_HELLO + encode_frame(HELLO, b""), "instead of messages"),
         (GOOD_HELLO + GOOD_FRAME[:-1] + b"?", "wrong checksum"),
         (GOOD_HELLO + one_message(b"\xff\x00garbage"), ""),
@@ -376,7 +377,7 @@ def test_a_bootstrap_question_that_can_not_be_read_closes_its_connection(with_ne
             raise ProtocolError("no report")
 
         node.transport.answer_bootstrap(refuse)
-        stranger = await (await Stranger.connect(node)).say(PREAMBLE + encode_frame(BOOTSTRAP, b"?"))
+        stranger = await (await Stranger.connect(node)).say(PREAMBLE + encode_frame(QUESTION, b"\x01?"))
         assert await stranger.hear_to_the_end() == []
 
     with_strangers(with_net, body)

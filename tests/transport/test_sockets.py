@@ -6,7 +6,7 @@ import socket
 
 from raftkv.transport.link import Link
 from tests.transport.conftest import WithNet
-from tests.transport.loopback import Net
+from tests.transport.loopback import Net, eventually
 
 
 def options(link: Link) -> list[int]:
@@ -25,7 +25,9 @@ def test_links_send_at_once_and_notice_a_dead_peer(with_net: WithNet) -> None:
 
     async def body(net: Net) -> None:
         first, _ = await net.pair(unacked_ms_max=1234)
-        for link in (first.transport._urgent[2], first.transport._bulk[2]):
+        links = first.transport._linked[2]._links
+        await eventually(lambda: all(link.is_up for link in links))
+        for link in links:
             assert options(link) == [1, 1, 1234]
 
     with_net(body)
