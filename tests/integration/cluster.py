@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -245,6 +246,7 @@ class Cluster:
         here.
         """
         self.directory = directory
+        self._newest_id = node_count
         self._settings = settings or {}
         self._checkout = checkout
         self._module = module
@@ -282,7 +284,8 @@ class Cluster:
 
         `settings` go into its configuration, such as `join_in_place_of`.
         """
-        node_id = len(self.nodes) + 1
+        self._newest_id += 1
+        node_id = self._newest_id
         port, peer_port, standalone_port = free_ports(3)
         node = NodeProcess(
             node_id, port, self.directory / f"node-{node_id}", self._checkout, module=self._module
@@ -311,6 +314,26 @@ class Cluster:
             if not node.is_running():
                 node.start()
 
+    def rejoin(self, node: NodeProcess, target: NodeProcess, *, in_place_of: int) -> None:
+        """Start a node that doesn't run with an empty directory, to be taken in in place of what it was.
+
+        `in_place_of`: its old id in the cluster; it gets another one, and stays `node` all the same.
+        """
+        for entry in node.data_dir.iterdir():  # the directory itself may be a disk of its own
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        file = node.directory / "node.toml"
+        own = file.read_text().partition("[[members]]")[0].splitlines()
+        kept = [line for line in own if not line.startswith(("node_id =", "join"))]
+        joins = [
+            f"join = '{target.host.address}:{target.port}@{target.peer_port}'",
+            f"join_in_place_of = {in_place_of}",
+        ]
+        file.write_text("\n".join([*kept, *joins]) + "\n")
+        node.start()
+
     def start_and_wait(self) -> NodeProcess:
         """Start, and wait until all nodes hear one leader that serves; return it."""
         self.start()
@@ -318,7 +341,7 @@ class Cluster:
 
     def node(self, node_id: int) -> NodeProcess:
         """Return the node of that id."""
-        return self.nodes[node_id - 1]
+        return next(node for node in self.nodes if node.node_id == node_id)
 
     def awake(self) -> list[NodeProcess]:
         """The nodes whose process exists and isn't paused."""
