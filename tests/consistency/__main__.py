@@ -22,6 +22,7 @@ from pathlib import Path
 from tests.consistency.checker import check
 from tests.consistency.history import History
 from tests.consistency.run import Finding, Run
+from tests.consistency.stage import Loopback, Stage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,23 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(parsed: argparse.Namespace) -> int:
     directory = Path(tempfile.mkdtemp(prefix="raftkv-consistency-"))
     _say(f"in {directory}")
-    run = Run(
-        directory,
-        seed=parsed.seed,
-        seconds=parsed.seconds,
-        node_count=parsed.nodes,
-        module=parsed.module,
-        say=_say,
-    )
-    result = asyncio.run(run.run())
+    stage = Loopback(directory, node_count=parsed.nodes, module=parsed.module)
+    return run_and_tell(stage, directory, seed=parsed.seed, seconds=parsed.seconds)
+
+
+def run_and_tell(stage: Stage, directory: Path, *, seed: int, seconds: float) -> int:
+    """Run, and print what came of it; 1 when something was found, which is then kept in the directory."""
+    result = asyncio.run(Run(stage, seed=seed, seconds=seconds, say=_say).run())
     if result.is_good and not result.findings:
-        _say(f"ok: {result}\nseed {parsed.seed}")
+        _say(f"ok: {result}\nseed {seed}")
         shutil.rmtree(directory)
         return 0
     _say(f"{'ok, but not all of it was decided' if result.is_good else 'FAILED'}: {result}")
     _say("\n".join(f"kept: {path}" for path in result.write(directory / "found")))
-    options = f"--seconds {parsed.seconds:g} --seed {parsed.seed} --nodes {parsed.nodes}"
-    _say(f"again: python -m tests.consistency {options} --module {parsed.module}")
+    _say(f"again: {stage.command} --seconds {seconds:g} --seed {seed}")
     return 0 if result.is_good else 1
 
 

@@ -1,22 +1,23 @@
 """What is done to the nodes while clients use them: killed, stopped, paused, cut off, asked to hand over.
 
 One fault after the other, each kind in turn, in an order and with details that are drawn from a seed. Each
-is noted with when it began and ended. Knows processes and the relay, nothing of what clients do.
+is noted with when it began and ended. Knows processes and what is between them, nothing of what clients do.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from tests.consistency.history import Fault
 from tests.consistency.recorder import Recorder
-from tests.consistency.relay import Relay, Way
+from tests.consistency.ways import Network, Way, both_ways
 from tests.integration.cluster import Cluster, NodeProcess
-from tests.integration.wire import NoAnswer, ask
+from tests.integration.wire import NoAnswer
 
 #: How often it is the leader that is picked on.
 LEADER_PART = 0.65
@@ -31,6 +32,9 @@ _REPLACED_PART = 0.7
 _WAIT_SECONDS_MAX = 10.0
 _LOOK_SECONDS = 0.02
 
+#: With fewer nodes a ring cuts nothing, and a bridge is one link cut.
+_SHAPES_NODES_MIN = 5
+
 _LEADER, _FOLLOWER = "leader", "follower"
 
 
@@ -40,7 +44,7 @@ class Faults:
     def __init__(
         self,
         cluster: Cluster,
-        relay: Relay,
+        network: Network,
         recorder: Recorder,
         source: random.Random,
         *,
@@ -50,11 +54,11 @@ class Faults:
     ) -> None:
         """`kinds` are the names of those that are used; none: all."""
         self._cluster = cluster
-        self._relay = relay
+        self._network = network
         self._recorder = recorder
         self._source = source
         self._election_timeout_seconds = election_timeout_seconds
-        self._kinds: Mapping[str, Callable[[], Awaitable[None]]] = {
+        self._kinds: dict[str, Callable[[], Awaitable[None]]] = {
             "kill": self._kill,
             "kill two": self._kill_two,
             "kill all": self._kill_all,
@@ -68,7 +72,9 @@ class Faults:
             "cut link": self._cut_link,
             "cut halves": self._cut_halves,
         }
-        self._used = list(kinds or self._kinds)
+        if len(cluster.nodes) >= _SHAPES_NODES_MIN:
+            self._kinds |= {"cut ring": self._cut_ring, "cut bridge": self._cut_bridge}
+        self._only = kinds
         self._leader_part = leader_part
         #: Every kind was done at least once.
         self.is_complete = False
@@ -76,9 +82,10 @@ class Faults:
     async def run(self, stop: asyncio.Event) -> None:
         """Go on until told to stop; everything is well again afterwards, but for nodes that still start."""
         left: list[str] = []
+        used = list(self._only or self._kinds)
         while not stop.is_set():
             if not left:
-                left = self._source.sample(self._used, len(self._used))
+                left = self._source.sample(used, len(used))
             await asyncio.sleep(self._source.uniform(*_REST_SECONDS))
             if self._source.random() < _RECOVERED_PART:
                 await self._wait_until(lambda: stop.is_set() or self._recorder.figures.is_recovered)
@@ -134,12 +141,12 @@ class Faults:
         """The same, and when it goes on it can't hear from the others what happened meanwhile."""
         victim, role = await self._victim()
         self._begin(f"pause cut off {role}", [victim])
-        self._relay.cut(self._all_ways(victim), with_reset=False)
+        self._network.cut(self._all_ways(victim), is_told=False)
         victim.signal(signal.SIGSTOP)
         await self._last(victim, role)
         victim.signal(signal.SIGCONT)
         await asyncio.sleep(self._source.uniform(0.0, self._election_timeout_seconds))
-        self._relay.heal()
+        self._network.heal()
         self._recorder.end_fault()
 
     async def _transfer(self) -> None:
@@ -150,7 +157,7 @@ class Faults:
             if leader is not None:
                 node = self._source.choice([node for node in self._cluster.nodes if node is not leader])
                 begin_ns = time.monotonic_ns()
-                if await asyncio.to_thread(_ask_to_lead, node):
+                if await asyncio.to_thread(ask_to_lead, node):
                     end_ns = time.monotonic_ns()
                     self._recorder.note_fault(Fault("transfer", (node.node_id,), begin_ns, end_ns))
                     return
@@ -187,22 +194,44 @@ class Faults:
         nodes = self._cluster.nodes
         minority = self._source.sample(nodes, len(nodes) // 2)
         others = [node for node in nodes if node not in minority]
-        ways = [way for one in minority for other in others for way in _both_ways(one, other)]
+        ways = [way for one in minority for other in others for way in both_ways(one.node_id, other.node_id)]
         await self._cut("cut halves", minority, ways, _FOLLOWER)
+
+    async def _cut_ring(self) -> None:
+        """Each node hears its two neighbours only: with five, everybody a majority, and no two the same."""
+        ring = self._source.sample(self._cluster.nodes, len(self._cluster.nodes))
+        neighbours = set(zip(ring, [*ring[1:], ring[0]], strict=True))
+        ways = [
+            way
+            for one, other in itertools.combinations(ring, 2)
+            if not neighbours & {(one, other), (other, one)}
+            for way in both_ways(one.node_id, other.node_id)
+        ]
+        await self._cut("cut ring", ring, ways, _FOLLOWER)
+
+    async def _cut_bridge(self) -> None:
+        """Two halves that don't hear each other, and one node between them that hears both."""
+        nodes = self._source.sample(self._cluster.nodes, len(self._cluster.nodes))
+        left, bridge, right = nodes[: len(nodes) // 2], nodes[len(nodes) // 2], nodes[len(nodes) // 2 + 1 :]
+        ways = [way for one in left for other in right for way in both_ways(one.node_id, other.node_id)]
+        await self._cut("cut bridge", [bridge], ways, _FOLLOWER)
 
     async def _cut(self, kind: str, victims: Sequence[NodeProcess], ways: Sequence[Way], role: str) -> None:
         self._begin(kind, victims)
-        self._relay.cut(ways, with_reset=self._source.random() < 0.3)
+        self._network.cut(ways, is_told=self._source.random() < 0.3)
         if self._source.random() < 0.2:
-            await asyncio.to_thread(_ask_to_lead, self._source.choice(self._cluster.nodes))
+            await asyncio.to_thread(ask_to_lead, self._source.choice(self._cluster.nodes))
         await self._last(victims[0], role)
-        self._relay.heal()
+        self._network.heal()
         self._recorder.end_fault()
 
     def _all_ways(self, victim: NodeProcess) -> list[Way]:
         """Every way to and from a node."""
         return [
-            way for other in self._cluster.nodes if other is not victim for way in _both_ways(victim, other)
+            way
+            for other in self._cluster.nodes
+            if other is not victim
+            for way in both_ways(victim.node_id, other.node_id)
         ]
 
     # -- whom, and for how long --------------------------------------------------------------------
@@ -247,13 +276,9 @@ class Faults:
         self._recorder.begin_fault(kind, tuple(victim.node_id for victim in victims))
 
 
-def _both_ways(one: NodeProcess, other: NodeProcess) -> tuple[Way, Way]:
-    return Way(one.node_id, other.node_id), Way(other.node_id, one.node_id)
-
-
-def _ask_to_lead(node: NodeProcess) -> bool:
+def ask_to_lead(node: NodeProcess) -> bool:
     """Ask by CLUSTER FAILOVER; whether anything comes of it is the nodes' business."""
     try:
-        return bool(ask(node.port, "CLUSTER", "FAILOVER", seconds_max=_ASK_SECONDS) == b"OK")
+        return bool(node.ask("CLUSTER", "FAILOVER", seconds_max=_ASK_SECONDS) == b"OK")
     except NoAnswer:
         return False

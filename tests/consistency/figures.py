@@ -29,6 +29,10 @@ class Figures:
     undecided_count: int = 0
     #: Terms in which a node led.
     elections_count: int = 0
+    #: Counters, lists and members that were as they had been, at the end.
+    settled_count: int = 0
+    #: Of all replicas at the end; "": they were not compared.
+    digest: str = ""
     #: The longest time for which the run's own process stood still, or was busy with one thing.
     stall_seconds_max: float = 0.0
     _written_ns: int = 0
@@ -92,6 +96,12 @@ class Figures:
             seconds = self.recoveries.get(kind, [])
             times = f"{median(seconds):6.2f} s {max(seconds):6.2f} s" if seconds else "      -        -"
             lines.append(f"    {kind:24}{count:6} times {times}")
+        if self.settled_count:
+            lines.append(
+                f"  {self.settled_count} counters, lists and members as they were when they were settled"
+            )
+        is_equal = f"byte-identical at the end, {self.digest}" if self.digest else "NOT COMPARED"
+        lines.append(f"  replicas: {is_equal}")
         lines.append(f"  the clients' process stood still for {self.stall_seconds_max:.2f} s at most")
         return "\n".join(lines)
 

@@ -1,10 +1,11 @@
 """What clients did and were told, and what was done to the nodes meanwhile; kept as JSON lines.
 
 Knows nothing of what commands mean. One clock, in nanoseconds, dates everything of a history. Operations
-that were refused for certain (MOVED, CLUSTERDOWN, TRYAGAIN, LOADING) are no part of it: nothing was done.
+that were refused for certain (MOVED, CLUSTERDOWN, TRYAGAIN, LOADING) stand apart: nothing was done.
 
     {"client": "c1", "connection": 7, "node": 2, "face": "cluster", "command": ["INCR", "k"],
      "invoked_ns": 5, "returned_ns": 9, "reply": 1}
+    {"refused": true, "client": "c1", ...}
     {"fault": "kill", "nodes": [2], "begin_ns": 6, "end_ns": 8}
 
 Bytes are written as the characters of the same numbers (latin-1), an error reply as {"error": text}, and
@@ -77,10 +78,13 @@ class History:
 
     operations: list[Operation] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    #: Were not done, and never will be.
+    refused: list[Operation] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
         """Write one JSON object per line."""
-        lines = [*map(_operation_record, self.operations), *map(_fault_record, self.faults)]
+        refused = [{"refused": True, **_operation_record(each)} for each in self.refused]
+        lines = [*map(_operation_record, self.operations), *refused, *map(_fault_record, self.faults)]
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     @classmethod
@@ -91,6 +95,8 @@ class History:
             record = json.loads(line)
             if "fault" in record:
                 history.faults.append(_fault_of(record))
+            elif record.pop("refused", False):
+                history.refused.append(_operation_of(record))
             else:
                 history.operations.append(_operation_of(record))
         return history

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from tests.consistency.figures import ANSWERED, REFUSED, UNCERTAIN, Figures
@@ -24,6 +25,7 @@ class _Turn:
     """The operations on some keys."""
 
     operations: list[Operation] = field(default_factory=list)
+    refused: list[Operation] = field(default_factory=list)
     #: Of them, and of those that are refused: how many nobody knows the outcome of yet.
     open_count: int = 0
 
@@ -40,6 +42,8 @@ class Recorder:
         self.may_send.set()
         self._turn_number = 0
         self._turns: dict[int, _Turn] = {0: _Turn()}
+        #: In order, as a dict keeps it.
+        self._used_keys: dict[bytes, None] = {}
         self._faults: list[Fault] = []
         self._running: Fault | None = None
         self._values_count = 0
@@ -48,11 +52,26 @@ class Recorder:
     @property
     def keys(self) -> list[bytes]:
         """The keys in use."""
-        return [b"%d:%d" % (self._turn_number, place) for place in range(_KEYS_COUNT)]
+        return [self.key(b"%d" % place) for place in range(_KEYS_COUNT)]
+
+    def key(self, name: bytes) -> bytes:
+        """Return what a key is called in this turn."""
+        return b"%d:%s" % (self._turn_number, name)
+
+    @property
+    def used_keys(self) -> Collection[bytes]:
+        """Keys of this turn beside `keys` that somebody writes, the newest last."""
+        return self._used_keys
+
+    def use(self, key: bytes) -> bytes:
+        """Note a key of this turn for those who read; return it."""
+        self._used_keys[key] = None
+        return key
 
     def turn(self) -> None:
         """Use new keys from now on."""
         self._turn_number += 1
+        self._used_keys = {}
         self._turns[self._turn_number] = _Turn()
 
     def take_closed(self) -> list[History]:
@@ -62,7 +81,16 @@ class Recorder:
             for number, turn in self._turns.items()
             if number != self._turn_number and not turn.open_count
         ]
-        return [self._with_faults(self._turns.pop(number).operations) for number in closed]
+        return [self._with_faults(self._turns.pop(number)) for number in closed]
+
+    def take_rest(self) -> History:
+        """Take what was noted of all turns that were not taken yet, over or not."""
+        rest = _Turn()
+        for turn in self._turns.values():
+            rest.operations += turn.operations
+            rest.refused += turn.refused
+        self._turns = {self._turn_number: _Turn()}
+        return self._with_faults(rest)
 
     def next_connection(self) -> int:
         """Number a connection."""
@@ -92,8 +120,10 @@ class Recorder:
         self._end(operation, UNCERTAIN)
 
     def refuse(self, operation: Operation) -> None:
-        """Forget it: it was not done, and never will be."""
-        self._turn_of(operation).operations.remove(operation)
+        """Put it aside: it was not done, and never will be."""
+        turn = self._turn_of(operation)
+        turn.operations.remove(operation)
+        turn.refused.append(operation)
         self._end(operation, REFUSED)
 
     def on_hang(self, operation: Operation) -> None:
@@ -136,17 +166,17 @@ class Recorder:
     def _turn_of(self, operation: Operation) -> _Turn:
         return self._turns[int(operation.key.partition(b":")[0])]
 
-    def _with_faults(self, operations: list[Operation]) -> History:
+    def _with_faults(self, turn: _Turn) -> History:
         """Add the faults; those before the oldest turn that is left are of no use any more."""
         faults = list(self._faults)
         if self._running is not None:
             fault = self._running
             faults.append(Fault(fault.kind, fault.nodes, fault.begin_ns, time.monotonic_ns()))
-        begin_ns = min((each.invoked_ns for each in operations), default=0)
+        begin_ns = min((each.invoked_ns for each in turn.operations), default=0)
         left = [turn.operations[0].invoked_ns for turn in self._turns.values() if turn.operations]
         oldest_ns = min([begin_ns, *left])
         self._faults = [fault for fault in self._faults if fault.end_ns >= oldest_ns]
-        return History(operations, [fault for fault in faults if fault.end_ns >= begin_ns])
+        return History(turn.operations, [each for each in faults if each.end_ns >= begin_ns], turn.refused)
 
 
 def _excuses(fault: Fault, node: int) -> bool:

@@ -13,25 +13,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 
 from raftkv.raft.types import ProtocolError
 from raftkv.transport.frames import HELLO, FrameReader
 from raftkv.transport.greeting import decode_hello
+from tests.consistency.ways import Way
 
 _READ_BYTES = 1 << 16
 _GREETING_BYTES_MAX = 1 << 16
 #: Whoever asks before the cluster is formed says no HELLO.
 _UNNAMED = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """What one node says to another."""
-
-    sender: int
-    to: int
 
 
 class Relay:
@@ -57,10 +49,10 @@ class Relay:
             ports.append(int(server.sockets[0].getsockname()[1]))
         return ports
 
-    def cut(self, ways: Iterable[Way], *, with_reset: bool) -> None:
+    def cut(self, ways: Iterable[Way], *, is_told: bool) -> None:
         """Let nothing pass on these ways."""
         for way in ways:
-            if with_reset:
+            if is_told:
                 self._refused.add(way)
                 for writer in self._writers.get(way, ()):
                     writer.transport.abort()

@@ -18,26 +18,17 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.consistency.accounts import LAST_LOOK, complaints_by_key
 from tests.consistency.checker import TooHard, Violation, check
-from tests.consistency.drawing import explain
-from tests.consistency.faces import CLIENTS_BY_FACE
-from tests.consistency.faults import LEADER_PART, Faults
+from tests.consistency.drawing import draw, explain, span_of
+from tests.consistency.faults import Faults
 from tests.consistency.figures import Figures
 from tests.consistency.history import History, Operation, by_key
+from tests.consistency.last_look import LastLook
 from tests.consistency.recorder import Recorder
-from tests.consistency.relay import Relay
-from tests.consistency.workload import Client
-from tests.integration import kill_rounds
+from tests.consistency.stage import Stage, fork
 from tests.integration.cluster import Cluster
 
-#: Short times, so that much happens in little time; on a busy machine leaders may change without a fault.
-SETTINGS = {
-    **kill_rounds.SETTINGS,
-    "election_timeout_ms": 300,
-    "heartbeat_interval_ms": 60,
-    "request_timeout_ms": 2000,
-    "leader_wait_ms": 500,
-}
 #: Seconds after which clients turn to new keys, and the old ones are checked.
 _TURN_SECONDS = 2.0
 #: Turns that wait for the checker; more, and clients wait too.
@@ -60,9 +51,11 @@ class Finding:
     history: History
     violations: list[Violation] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
+    #: What is wrong with the sums, by key.
+    complaints: dict[bytes, list[str]] = field(default_factory=dict)
 
     def write(self, directory: Path) -> list[Path]:
-        """Write the history, and a picture of each violation."""
+        """Write the history, and a picture of each violation and of each key whose sum is wrong."""
         directory.mkdir(parents=True, exist_ok=True)
         paths = [directory / "history.jsonl"]
         self.history.write(paths[0])
@@ -71,6 +64,10 @@ class Finding:
             paths[-1].write_text(
                 explain(self.history, violation.contradicting, key=violation.key, text=str(violation))
             )
+        groups = by_key(self.history.operations)
+        for number, (key, complaints) in enumerate(self.complaints.items(), 1):
+            paths.append(directory / f"sum-{number}.svg")
+            paths[-1].write_text(_picture(self.history, groups[key], "\n".join(complaints)))
         return paths
 
 
@@ -83,6 +80,8 @@ class Result:
     findings: list[Finding] = field(default_factory=list)
     #: What else was wrong.
     complaints: list[str] = field(default_factory=list)
+    #: What happened at last, if that went wrong.
+    last: History | None = None
 
     @property
     def violations(self) -> list[Violation]:
@@ -90,13 +89,24 @@ class Result:
         return [violation for finding in self.findings for violation in finding.violations]
 
     @property
+    def sum_complaints(self) -> list[str]:
+        """What is wrong with sums."""
+        return [
+            f"key {key.decode('latin-1')} {text}"
+            for finding in self.findings
+            for key, texts in finding.complaints.items()
+            for text in texts
+        ]
+
+    @property
     def is_good(self) -> bool:
         """Whether nothing was found; what could not be decided is told in the figures."""
-        return not self.violations and not self.complaints
+        return not self.violations and not self.sum_complaints and not self.complaints
 
     def __str__(self) -> str:
         undecided = [f"NOT DECIDED: {text}" for each in self.findings for text in each.undecided]
-        return "\n".join([*map(str, self.violations), *undecided, *self.complaints, self.figures.report()])
+        found = [*map(str, self.violations), *self.sum_complaints]
+        return "\n".join([*found, *undecided, *self.complaints, self.figures.report()])
 
     def write(self, directory: Path) -> list[Path]:
         """Write all that was found; the nodes' directories hold their logs."""
@@ -105,39 +115,35 @@ class Result:
         paths[0].write_text(f"seed {self.seed}\n{self}\n")
         for number, finding in enumerate(self.findings, 1):
             paths += finding.write(directory / f"finding-{number}")
+        if self.last is not None and self.last.operations:
+            paths += [directory / "last.jsonl", directory / "last.svg"]
+            self.last.write(paths[-2])
+            paths[-1].write_text(_picture(self.last, self.last.operations, "\n".join(self.complaints)))
         return paths
 
 
+def _picture(history: History, operations: Sequence[Operation], text: str) -> str:
+    """Draw some operations of a history, and what was done to nodes meanwhile; last looks stand out."""
+    shown = History(list(operations), history.faults)
+    looks = [each for each in operations if each.client == LAST_LOOK]
+    return draw(shown, span_of(operations), highlighted=looks, text=text)
+
+
 class Run:
-    """One run: a directory, a seed, a time."""
+    """One run: a stage, a seed, a time."""
 
     def __init__(
-        self,
-        directory: Path,
-        *,
-        seed: int,
-        seconds: float,
-        node_count: int = 3,
-        module: str = "raftkv",
-        kinds: Sequence[str] = (),
-        leader_part: float = LEADER_PART,
-        say: Callable[[str], None] = print,
+        self, stage: Stage, *, seed: int, seconds: float, say: Callable[[str], None] = print
     ) -> None:
         """It lasts for `seconds`, and until every kind of fault was done once, or something is found.
 
-        `module` is what each node's process runs, `kinds` are the faults (none: all), `leader_part` is how
-        often it is the leader that is picked on, and `say` is handed a line of progress now and then.
+        `say` is handed a line of progress now and then.
         """
-        self._directory = directory
+        self._stage = stage
         self._seed = seed
         self._source = random.Random(seed)
         self._seconds = seconds
-        self._node_count = node_count
-        self._module = module
-        self._kinds = kinds
-        self._leader_part = leader_part
         self._say = say
-        self._relay = Relay()
         self._recorder = Recorder()
         self._findings: list[Finding] = []
         self._backlog = asyncio.Queue[History]()
@@ -145,49 +151,31 @@ class Run:
 
     async def run(self) -> Result:
         """Run, and end every process that was started. Called once."""
-        node_ids = range(1, self._node_count + 1)
-        ports = await self._relay.open(node_ids)
-        cluster = Cluster(
-            self._directory,
-            node_count=self._node_count,
-            settings=SETTINGS,
-            module=self._module,
-            peer_relays=ports,
-        )
-        self._relay.targets.update(zip(node_ids, [node.peer_port for node in cluster.nodes], strict=True))
+        cluster = None
         try:
+            cluster = await self._stage.open()
             await asyncio.to_thread(cluster.start_and_wait)
             await self._load(cluster)
             if self._recorder.complaints:
                 for node in cluster.nodes:
                     node.end_with_stacks()
         finally:
-            cluster.close()
-            await self._relay.close()
+            if cluster is not None:
+                cluster.close()
+            await self._stage.close()
         terms = {term for node in cluster.nodes for term in _LEADER_LINE.findall(node.log_text())}
         self._recorder.figures.elections_count = len(terms)
-        return Result(self._seed, self._recorder.figures, self._findings, self._recorder.complaints)
+        last = self._recorder.take_rest() if self._recorder.complaints else None
+        return Result(self._seed, self._recorder.figures, self._findings, self._recorder.complaints, last)
 
     async def _load(self, cluster: Cluster) -> None:
-        timeout_seconds = SETTINGS["election_timeout_ms"] / 1000
-        faults = Faults(
-            cluster,
-            self._relay,
-            self._recorder,
-            self._fork(),
-            election_timeout_seconds=timeout_seconds,
-            kinds=self._kinds,
-            leader_part=self._leader_part,
-        )
-        clients = [
-            Client(f"{face.name}-{number}", face, cluster.nodes, self._fork(), self._recorder)
-            for face, count in CLIENTS_BY_FACE
-            for number in range(1, count + 1)
-        ]
+        faults = self._stage.faults(self._recorder, fork(self._source))
+        clients = self._stage.clients(self._recorder, fork(self._source))
+        last_look = LastLook(cluster.nodes, self._recorder)
         clients_stop = asyncio.Event()
         self._recorder.figures.restart_silence(time.monotonic_ns())
         async with asyncio.TaskGroup() as group:
-            judging = group.create_task(self._judge_all())
+            judging = group.create_task(self._judge_all(last_look))
             measuring = group.create_task(self._measure_stalls())
             watching = group.create_task(self._watch(cluster, faults))
             using = [group.create_task(client.run(clients_stop)) for client in clients]
@@ -199,9 +187,9 @@ class Run:
             await asyncio.wait(using)
             measuring.cancel()
             if not self._is_found:
-                await self._compare_replicas(cluster)
                 self._turn()
                 await self._backlog.join()
+                await self._end(cluster, last_look)
             judging.cancel()
 
     async def _do_faults(self, faults: Faults) -> None:
@@ -250,14 +238,15 @@ class Run:
         self._recorder.may_send.set()
         self._recorder.figures.restart_silence(time.monotonic_ns())
 
-    async def _judge_all(self) -> None:
+    async def _judge_all(self, last_look: LastLook) -> None:
         """Check turns that are over, in a process of its own: the relay must not wait."""
         spawn = multiprocessing.get_context("spawn")
         loop = asyncio.get_running_loop()
         with ProcessPoolExecutor(1, mp_context=spawn, initializer=os.nice, initargs=(10,)) as judge:
             while True:
                 history = await self._backlog.get()
-                verdict = await loop.run_in_executor(judge, judged, history.operations)
+                await last_look.end(history)
+                verdict = await loop.run_in_executor(judge, judged, history)
                 await self._take(history, verdict)
                 self._backlog.task_done()
 
@@ -265,15 +254,15 @@ class Run:
         figures = self._recorder.figures
         figures.undecided_count += verdict.undecided_count
         figures.checked_count += len(history.operations) - verdict.undecided_count
-        if not verdict.violated_keys and not verdict.undecided:
+        if not verdict.violated_keys and not verdict.undecided and not verdict.complaints:
             return
-        finding = Finding(history, undecided=verdict.undecided)
+        finding = Finding(history, undecided=verdict.undecided, complaints=verdict.complaints)
         for text in verdict.undecided:
             self._say(f"NOT DECIDED: {text}")
         groups = by_key(history.operations)
         for key in verdict.violated_keys:  # again, for the operations of this process
             finding.violations += await asyncio.to_thread(check, groups[key])
-        if finding.violations or len(self._findings) < _UNDECIDED_KEPT_MAX:
+        if finding.violations or finding.complaints or len(self._findings) < _UNDECIDED_KEPT_MAX:
             self._findings.append(finding)
 
     async def _measure_stalls(self) -> None:
@@ -293,19 +282,20 @@ class Run:
         except AssertionError as failure:
             self._recorder.complaints.append(str(failure))
 
-    async def _compare_replicas(self, cluster: Cluster) -> None:
-        """Compare the replicas, now that nobody writes."""
+    async def _end(self, cluster: Cluster, last_look: LastLook) -> None:
+        """Look at what was settled long ago, and compare the replicas, now that nobody writes."""
+        complaints, figures = self._recorder.complaints, self._recorder.figures
+        complaints += await last_look.complaints()
+        figures.settled_count = last_look.settled_count
         try:
-            await asyncio.to_thread(cluster.wait_for_equal_digests)
+            figures.digest = (await asyncio.to_thread(cluster.wait_for_equal_digests)).decode()
         except AssertionError as failure:
-            self._recorder.complaints.append(f"at the end: {failure}")
+            complaints.append(f"at the end: {failure}")
 
     @property
     def _is_found(self) -> bool:
-        return any(finding.violations for finding in self._findings) or bool(self._recorder.complaints)
-
-    def _fork(self) -> random.Random:
-        return random.Random(self._source.getrandbits(64))
+        is_wrong = any(finding.violations or finding.complaints for finding in self._findings)
+        return is_wrong or bool(self._recorder.complaints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,16 +306,18 @@ class Verdict:
     #: Of each key that could not be judged, why, and the operations on all such keys.
     undecided: list[str]
     undecided_count: int
+    #: About sums, by key.
+    complaints: dict[bytes, list[str]]
 
 
-def judged(operations: Sequence[Operation]) -> Verdict:
+def judged(history: History) -> Verdict:
     """Judge each key by itself, so that one that is too hard hides no other."""
     violated, undecided, undecided_count = [], [], 0
-    for key, group in by_key(operations).items():
+    for key, group in by_key(history.operations).items():
         try:
             if check(group):
                 violated.append(key)
         except TooHard as given_up:
             undecided.append(str(given_up))
             undecided_count += len(group)
-    return Verdict(violated, undecided, undecided_count)
+    return Verdict(violated, undecided, undecided_count, complaints_by_key(history))

@@ -10,7 +10,8 @@ import pytest
 
 from raftkv.transport.frames import HELLO, PREAMBLE, encode_frame
 from raftkv.transport.greeting import URGENT, Endpoint, Hello, encode_hello
-from tests.consistency.relay import Relay, Way
+from tests.consistency.relay import Relay
+from tests.consistency.ways import Way
 
 _SECONDS_MAX = 10.0
 #: How long nothing must come for it to count as cut.
@@ -78,7 +79,7 @@ def test_what_is_said_on_a_silent_cut_comes_late_and_whole() -> None:
 
     async def scenario() -> None:
         async with _relayed() as (relay, listener, writer):
-            relay.cut([Way(1, 2)], with_reset=False)
+            relay.cut([Way(1, 2)], is_told=False)
             writer.write(b"late")
             assert await listener.hears_nothing()
             relay.heal()
@@ -92,7 +93,7 @@ def test_reset_ends_the_connection() -> None:
 
     async def scenario() -> None:
         async with _relayed() as (relay, listener, _):
-            relay.cut([Way(1, 2)], with_reset=True)
+            relay.cut([Way(1, 2)], is_told=True)
             assert await listener.hear() == b""
 
     asyncio.run(scenario())
@@ -104,7 +105,7 @@ def test_other_ways_stay_open(way: Way) -> None:
 
     async def scenario() -> None:
         async with _relayed() as (relay, listener, writer):
-            relay.cut([way], with_reset=False)
+            relay.cut([way], is_told=False)
             writer.write(b"at once")
             assert await listener.hear() == b"at once"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.consistency.faults import LEADER_PART
 from tests.consistency.figures import ANSWERED
 from tests.consistency.run import Result, Run
+from tests.consistency.stage import Loopback
 
 #: What takes a leader's place behind its back.
 _SURPRISES = ("pause", "pause cut off")
@@ -27,8 +28,8 @@ def _result_of(
 ) -> Result:
     seed = random.SystemRandom().randrange(1 << 31)
     print(f"again: python -m tests.consistency --seconds {seconds:g} --seed {seed} --module {module}")
-    run = Run(directory, seed=seed, seconds=seconds, module=module, kinds=kinds, leader_part=leader_part)
-    result = asyncio.run(run.run())
+    stage = Loopback(directory, module=module, kinds=kinds, leader_part=leader_part)
+    result = asyncio.run(Run(stage, seed=seed, seconds=seconds).run())
     print(result)
     print("\n".join(map(str, result.write(directory / "found"))))
     return result

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import hiredis
 
-from tests.consistency.atomic_model import drawn_command
+from tests.consistency.commands import Draw, drawn_mixed, drawn_read
 from tests.consistency.faces import Face
 from tests.consistency.history import Failure, Operation, Reply
 from tests.consistency.recorder import Recorder
@@ -23,7 +23,7 @@ from tests.integration.cluster import NodeProcess
 from tests.integration.wire import ANSWER_SECONDS_MAX, error_prefix
 
 #: Errors after which nothing was done.
-_REFUSALS = frozenset({"MOVED", "CLUSTERDOWN", "TRYAGAIN", "LOADING"})
+REFUSALS = frozenset({"MOVED", "CLUSTERDOWN", "TRYAGAIN", "LOADING"})
 #: An error after which nobody knows.
 _UNKNOWN = "UNKNOWN"
 _PIPELINE_MAX = 5
@@ -55,11 +55,11 @@ class Connection:
         self._parser = hiredis.Reader()
 
     @classmethod
-    async def open(cls, port: int) -> Connection:
+    async def open(cls, host: str, port: int) -> Connection:
         """Connect. Raises Lost."""
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                return cls(*await asyncio.open_connection("127.0.0.1", port))
+                return cls(*await asyncio.open_connection(host, port))
         except OSError as failure:
             raise Lost(str(failure)) from failure
 
@@ -98,15 +98,20 @@ class Client:
         source: random.Random,
         recorder: Recorder,
         *,
+        draw: Draw = drawn_mixed,
         patience_seconds: Sequence[float] = _PATIENCE_SECONDS,
     ) -> None:
-        """`patience_seconds` are drawn from; to wait for the last of them in vain is worth a complaint."""
+        """`draw` makes its commands, unless the face is for reads.
+
+        `patience_seconds` are drawn from; to wait for the last of them in vain is worth a complaint.
+        """
         self.name = name
         self._face = face
         self._nodes = nodes
         self._node = source.choice(nodes)
         self._source = source
         self._recorder = recorder
+        self._draw = drawn_read if face.is_for_reads else draw
         self._patiences = patience_seconds
         #: The connection's number, and how long its replies are waited for.
         self._number = 0
@@ -136,7 +141,7 @@ class Client:
     async def _connect(self) -> Connection:
         self._number = self._recorder.next_connection()
         self._patience_seconds = self._source.choice(self._patiences)
-        connection = await Connection.open(self._face.port_of(self._node))
+        connection = await Connection.open(self._node.host.address, self._face.port_of(self._node))
         if self._face.opening:
             connection.send(self._face.opening)
             for command in self._face.opening:
@@ -185,7 +190,7 @@ class Client:
                     self._recorder.lose(each)
                 raise
             prefix = error_prefix(reply)
-            if isinstance(reply, hiredis.ReplyError) and prefix in _REFUSALS:
+            if isinstance(reply, hiredis.ReplyError) and prefix in REFUSALS:
                 refusal = reply
                 self._recorder.refuse(operation)
             elif prefix == _UNKNOWN:
@@ -211,15 +216,15 @@ class Client:
         if not self._face.may_say_moved:
             self._recorder.complaints.append(f"{self.name} ({self._face.name}) was told {refusal}")
         if not self._face.is_for_reads:
-            port = int(str(refusal).rpartition(":")[2])
-            self._node = next((node for node in self._nodes if self._face.port_of(node) == port), self._node)
+            place = str(refusal).rpartition(" ")[2]
+            self._node = next((node for node in self._nodes if self._place_of(node) == place), self._node)
+
+    def _place_of(self, node: NodeProcess) -> str:
+        return f"{node.host.address}:{self._face.port_of(node)}"
 
     def _draw_commands(self) -> list[tuple[bytes, ...]]:
-        source, keys = self._source, self._recorder.keys
-        count = 1 if source.random() < 0.5 else source.randint(2, _PIPELINE_MAX)
-        if self._face.is_for_reads:
-            return [(b"GET", source.choice(keys)) for _ in range(count)]
-        return [drawn_command(source, source.choice(keys), self._recorder.next_token()) for _ in range(count)]
+        count = 1 if self._source.random() < 0.5 else self._source.randint(2, _PIPELINE_MAX)
+        return [self._draw(self._source, self._recorder) for _ in range(count)]
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._patience_seconds

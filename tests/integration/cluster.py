@@ -11,16 +11,18 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tests.integration.waiting import SECONDS_MAX, wait_until
-from tests.integration.wire import NoAnswer, Wire, ask
+from tests.integration.wire import ANSWER_SECONDS_MAX, LOOPBACK, NoAnswer, Wire, ask
 
 _Found = TypeVar("_Found")
 
@@ -46,6 +48,15 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where a node runs."""
+
+    address: str = LOOPBACK
+    #: What starts a program there; its process becomes the program's.
+    entry: tuple[str, ...] = ()
+
+
 class NodeProcess:
     """One node: its directory, and the process while it runs."""
 
@@ -54,6 +65,7 @@ class NodeProcess:
     ) -> None:
         """`directory` holds a file node.toml; `checkout` is whose `module` is run."""
         self.node_id = node_id
+        self.host = Host()
         self.port = port
         #: For clients that know no Redis Cluster; 0: it has none.
         self.standalone_port = 0
@@ -110,7 +122,10 @@ class NodeProcess:
         self._was_ended = self.is_paused = False
         with self.log_path.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self._module, "serve", "--config", str(self.directory / "node.toml")],
+                [
+                    *(*self.host.entry, sys.executable, "-m", self._module),
+                    *("serve", "--config", str(self.directory / "node.toml")),
+                ],
                 env={
                     **environment,
                     **self.environment,
@@ -135,6 +150,10 @@ class NodeProcess:
     def expect_end(self) -> None:
         """Let it end by itself: what was done to it will end it."""
         self._was_ended = True
+
+    def expect_no_end(self) -> None:
+        """Take its end for a failure again: what could have ended it is undone."""
+        self._was_ended = False
 
     def send_kill(self) -> None:
         """kill -9 without waiting for the end."""
@@ -184,12 +203,16 @@ class NodeProcess:
 
     def connect(self, *, protocol: int = 2) -> Wire:
         """Open a connection. Raises NoAnswer."""
-        return Wire(self.port, protocol=protocol)
+        return Wire(self.port, host=self.host.address, protocol=protocol)
+
+    def ask(self, *question: str | bytes | int, seconds_max: float = ANSWER_SECONDS_MAX) -> Any:
+        """Ask on a connection of its own and return the reply. Raises NoAnswer."""
+        return ask(self.port, *question, host=self.host.address, seconds_max=seconds_max)
 
     def fields(self, *question: str) -> dict[str, str]:
         """Ask INFO or CLUSTER INFO and return its name:value lines; empty when there is no answer."""
         try:
-            reply = ask(self.port, *question, seconds_max=_STATUS_SECONDS)
+            reply = self.ask(*question, seconds_max=_STATUS_SECONDS)
         except NoAnswer:
             return {}
         if not isinstance(reply, bytes):
@@ -214,17 +237,24 @@ class Cluster:
         checkout: Path = CHECKOUT,
         module: str = "raftkv",
         peer_relays: Sequence[int] = (),
+        hosts: Sequence[Host] = (),
     ) -> None:
         """`settings` go into every node's configuration; `module` is what each process runs.
 
         `peer_relays`: ports under which the nodes reach each other, where something of the caller's stands
-        between; it has to pass on to each node's `peer_port`.
+        between; it has to pass on to each node's `peer_port`. `hosts`: one for each node; none: all run
+        here.
         """
         self.directory = directory
+        self._newest_id = node_count
+        self._settings = settings or {}
+        self._checkout = checkout
+        self._module = module
+        hosts = hosts or [Host()] * node_count
         ports = free_ports(3 * node_count)
         announced = peer_relays or ports[node_count : 2 * node_count]
         members = "".join(
-            f"[[members]]\nid = {place + 1}\nhost = '127.0.0.1'\nport = {ports[place]}\n"
+            f"[[members]]\nid = {place + 1}\nhost = '{hosts[place].address}'\nport = {ports[place]}\n"
             f"peer_port = {announced[place]}\n"
             for place in range(node_count)
         )
@@ -233,9 +263,11 @@ class Cluster:
             own_directory = directory / f"node-{place + 1}"
             node = NodeProcess(place + 1, ports[place], own_directory, checkout, module=module)
             node.directory.mkdir(parents=True)
+            node.host = hosts[place]
             node.peer_port = ports[node_count + place]
             own: dict[str, int | str] = {
                 "node_id": node.node_id,
+                "bind": node.host.address,
                 "port": node.port,
                 "peer_port": node.peer_port,
                 "data_dir": str(node.data_dir),
@@ -247,20 +279,69 @@ class Cluster:
             (node.directory / "node.toml").write_text(lines + members)
             self.nodes.append(node)
 
+    def join(self, target: NodeProcess, **settings: int | str) -> NodeProcess:
+        """Start one more node, which asks `target` to be taken in; its id is the next one.
+
+        `settings` go into its configuration, such as `join_in_place_of`.
+        """
+        self._newest_id += 1
+        node_id = self._newest_id
+        port, peer_port, standalone_port = free_ports(3)
+        node = NodeProcess(
+            node_id, port, self.directory / f"node-{node_id}", self._checkout, module=self._module
+        )
+        node.directory.mkdir(parents=True)
+        node.peer_port, node.standalone_port = peer_port, standalone_port
+        own: dict[str, int | str] = {
+            "join": f"{target.host.address}:{target.port}@{target.peer_port}",
+            "bind": node.host.address,
+            "port": port,
+            "peer_port": peer_port,
+            "standalone_port": standalone_port,
+            "data_dir": str(node.data_dir),
+            **self._settings,
+            **settings,
+        }
+        lines = "".join(f"{key} = {value!r}\n" for key, value in own.items())
+        (node.directory / "node.toml").write_text(lines)
+        self.nodes.append(node)
+        node.start()
+        return node
+
     def start(self) -> None:
         """Start every node that doesn't run."""
         for node in self.nodes:
             if not node.is_running():
                 node.start()
 
-    def start_and_wait(self) -> None:
-        """Start, and wait until all nodes hear one leader that serves."""
+    def rejoin(self, node: NodeProcess, target: NodeProcess, *, in_place_of: int) -> None:
+        """Start a node that doesn't run with an empty directory, to be taken in in place of what it was.
+
+        `in_place_of`: its old id in the cluster; it gets another one, and stays `node` all the same.
+        """
+        for entry in node.data_dir.iterdir():  # the directory itself may be a disk of its own
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        file = node.directory / "node.toml"
+        own = file.read_text().partition("[[members]]")[0].splitlines()
+        kept = [line for line in own if not line.startswith(("node_id =", "join"))]
+        joins = [
+            f"join = '{target.host.address}:{target.port}@{target.peer_port}'",
+            f"join_in_place_of = {in_place_of}",
+        ]
+        file.write_text("\n".join([*kept, *joins]) + "\n")
+        node.start()
+
+    def start_and_wait(self) -> NodeProcess:
+        """Start, and wait until all nodes hear one leader that serves; return it."""
         self.start()
-        self.wait_until_whole()
+        return self.wait_until_whole()
 
     def node(self, node_id: int) -> NodeProcess:
         """Return the node of that id."""
-        return self.nodes[node_id - 1]
+        return next(node for node in self.nodes if node.node_id == node_id)
 
     def awake(self) -> list[NodeProcess]:
         """The nodes whose process exists and isn't paused."""
@@ -292,13 +373,16 @@ class Cluster:
 
     def digests(self) -> list[list[bytes | int]]:
         """Every node's RAFT DIGEST: [digest, applied index]. Raises NoAnswer."""
-        return [ask(node.port, "RAFT", "DIGEST") for node in self.nodes]
+        return [node.ask("RAFT", "DIGEST") for node in self.nodes]
 
     def wait_for_equal_digests(self) -> bytes:
         """Wait until all nodes have applied the same; then their digests must be equal. Return it."""
 
         def at_one_index() -> list[list[bytes | int]] | None:
-            found = self.digests()
+            try:
+                found = self.digests()
+            except NoAnswer:
+                return None  # it still starts
             return found if len({reply[1] for reply in found}) == 1 else None
 
         found = self.wait_for(at_one_index, "all nodes at one applied index")

@@ -13,6 +13,7 @@ from typing import Any
 
 import hiredis
 
+LOOPBACK = "127.0.0.1"
 _READ_BYTES = 1 << 16
 #: Seconds; beyond every bound that a node promises, so that a node which hangs is caught.
 ANSWER_SECONDS_MAX = 15.0
@@ -29,12 +30,19 @@ class Hang(NoAnswer):
 class Wire:
     """A blocking connection to one node. Errors are returned as `hiredis.ReplyError`, never raised."""
 
-    def __init__(self, port: int, *, protocol: int = 2, seconds_max: float = ANSWER_SECONDS_MAX) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        host: str = LOOPBACK,
+        protocol: int = 2,
+        seconds_max: float = ANSWER_SECONDS_MAX,
+    ) -> None:
         """Connect. Raises NoAnswer."""
         self.port = port
         self._parser = hiredis.Reader()
         try:
-            self._socket = socket.create_connection(("127.0.0.1", port), timeout=seconds_max)
+            self._socket = socket.create_connection((host, port), timeout=seconds_max)
         except OSError as failure:
             raise NoAnswer(f"port {port}: {failure}") from failure
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -102,7 +110,9 @@ def error_prefix(reply: object) -> str:
     return str(reply).partition(" ")[0] if isinstance(reply, hiredis.ReplyError) else ""
 
 
-def ask(port: int, *args: str | bytes | int, seconds_max: float = ANSWER_SECONDS_MAX) -> Any:
+def ask(
+    port: int, *args: str | bytes | int, host: str = LOOPBACK, seconds_max: float = ANSWER_SECONDS_MAX
+) -> Any:
     """Send one command on a connection of its own and return its reply. Raises NoAnswer."""
-    with Wire(port, seconds_max=seconds_max) as wire:
+    with Wire(port, host=host, seconds_max=seconds_max) as wire:
         return wire.call(*args)
