@@ -23,7 +23,9 @@ from raftkv.commands import build_table
 from raftkv.commands.table import CommandTable
 from raftkv.config import Config
 from raftkv.machine import Machine
+from raftkv.node.administration import GroupAdministration
 from raftkv.node.admission import ADMISSION, Admission
+from raftkv.node.asking import Asker
 from raftkv.node.bootstrap import form_cluster, open_identity
 from raftkv.node.clients import Clients, bind_socket
 from raftkv.node.clock import Clock
@@ -33,6 +35,7 @@ from raftkv.node.disk_space import DiskSpace, room_of
 from raftkv.node.disk_watch import DiskWatch
 from raftkv.node.fitness import Fitness
 from raftkv.node.group import Group
+from raftkv.node.invitations import INVITE, answers_of_member
 from raftkv.node.observer import Observer
 from raftkv.node.open_files import room_for_clients
 from raftkv.node.roster import Roster
@@ -364,11 +367,30 @@ class Node:
             saves=saves,
             observer=self._observer,
             fitness=self._watch_fitness(group),
+            administration=self._make_administration(cluster_id, group, disks, saves),
+            progress=self._snapshots.progress,
             request_stop=self._stop.set,
             config_path=self._config_path,
         )
         self._clients = view.clients = Clients(
             config=self._config, table=table, group=group, clock=self._clock, node=view, roster=roster
+        )
+
+    def _make_administration(
+        self, cluster_id: bytes, group: Group, disks: Disks, saves: Saves
+    ) -> GroupAdministration:
+        config, transport = self._config, self._transport
+        assert self._admission is not None, "the group was started"
+        transport.answer_questions(INVITE, answers_of_member(cluster_id, config.node_id))
+        return GroupAdministration(
+            own=config.member,
+            cluster_id=cluster_id,
+            group=group,
+            admission=self._admission,
+            saves=saves,
+            compactor=self._compactor,
+            durable_index=lambda: disks.kv_store.durable_index,
+            ask=Asker(transport).ask,
         )
 
     def _make_snapshots(self, stack: AsyncExitStack, disks: Disks, group_log: GroupLog) -> SnapshotExchange:
