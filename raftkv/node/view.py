@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from raftkv.commands.administration import TransferStatus, standing_of
 from raftkv.commands.monitors import Monitors
 from raftkv.commands.session import (
     ConfigNotWritten,
@@ -29,6 +30,7 @@ from raftkv.commands.session import (
 )
 from raftkv.commands.table import CommandTable, Sliced
 from raftkv.config import ConfigError, Member
+from raftkv.node.administration import GroupAdministration
 from raftkv.node.clients import Clients
 from raftkv.node.clock import Clock
 from raftkv.node.fitness import Fitness
@@ -37,6 +39,8 @@ from raftkv.node.observer import Observer
 from raftkv.node.pulse import Rates, Totals
 from raftkv.node.roster import Roster
 from raftkv.node.saves import Saves
+from raftkv.node.snapshot_transfer import TransferProgress
+from raftkv.node.snapshots import SnapshotProgress
 from raftkv.raft import NOBODY
 from raftkv.runtime_settings import RuntimeSettings
 from raftkv.storage import KvStore, LogStore
@@ -65,10 +69,15 @@ class View:
         saves: Saves,
         observer: Observer,
         fitness: Fitness,
+        administration: GroupAdministration,
+        progress: Callable[[], SnapshotProgress],
         request_stop: Callable[[], None],
         config_path: Path | None = None,
     ) -> None:
-        """Take note of the parts. `config_path` is the file that the settings came from, if there was one."""
+        """Take note of the parts.
+
+        `progress()` of snapshots; `config_path` is the file that the settings came from, if there was one.
+        """
         self._cluster_id = cluster_id
         self._settings = settings
         self._table = table
@@ -81,6 +90,8 @@ class View:
         self._saves = saves
         self._observer = observer
         self._fitness = fitness
+        self._administration = administration
+        self._progress = progress
         self._request_stop = request_stop
         self._config_path = config_path
         self._process = ProcessLook(clock)
@@ -108,6 +119,11 @@ class View:
         """What SLOWLOG and LATENCY show and reset."""
         return self._observer.monitors
 
+    @property
+    def administration(self) -> GroupAdministration:
+        """What changes the cluster."""
+        return self._administration
+
     def on_leader(self, leader_id: int) -> None:
         """Remember who led last: without a leader, clients are still given a whole slot map."""
         if leader_id != NOBODY:
@@ -118,13 +134,20 @@ class View:
         raft = self._group.core.status(self._clock.now_ns())
         self.on_leader(raft.leader_id)
         followers = {peer.node_id: peer for peer in raft.peers}
+        transfers = self._transfers()
+        membership = self._group.core.membership
+        replaced = {staged.node_id: staged.takes_place_of for staged in membership.staged}
         members = []
         for member in self._roster.members:
             status = self._look_at(member)
+            status.standing = standing_of(membership, member.node_id)
+            status.takes_place_of = replaced.get(member.node_id, NOBODY)
+            status.snapshot = transfers.get(member.node_id)
             follower = followers.get(member.node_id)
             if follower is not None:
                 status.match_index = follower.match_index
                 status.heard_ms_ago = follower.heard_ms_ago
+                status.replication = follower.state
             members.append(status)
         return NodeStatus(
             cluster_id=self._cluster_id,
@@ -133,7 +156,17 @@ class View:
             raft=raft,
             last_leader_id=self._last_leader_id,
             started_ms=self._started_ms,
+            membership=membership,
+            is_membership_committed=self._group.core.committed_membership == membership,
         )
+
+    def _transfers(self) -> dict[int, TransferStatus]:
+        """The snapshots under way, by who is to get them."""
+        progress = self._progress()
+        transfers = {each.node_id: _transfer_status(each) for each in progress.outgoing}
+        if progress.incoming is not None:
+            transfers[self._settings.config.node_id] = _transfer_status(progress.incoming)
+        return transfers
 
     def _look_at(self, member: Member) -> MemberStatus:
         status = MemberStatus(
@@ -316,6 +349,10 @@ class View:
     def release_memory(self) -> None:
         """Collect the garbage of the younger generations: milliseconds, however much is cached."""
         gc.collect(_COLLECTED_GENERATION)
+
+
+def _transfer_status(progress: TransferProgress) -> TransferStatus:
+    return TransferStatus(progress.bytes_done, progress.bytes_total)
 
 
 class ProcessLook:
