@@ -54,6 +54,11 @@ class TransferStatus:
     #: 0: not known yet.
     bytes_total: int
 
+    @property
+    def percent(self) -> int:
+        """0 to 100."""
+        return 100 * self.bytes_done // self.bytes_total if self.bytes_total else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Done:

@@ -18,6 +18,9 @@ from raftkv.raft.types import NOBODY
 from raftkv.resp.integers import parse_integer
 from raftkv.resp.replies import OK, Error, Reply, cluster_down, moved, printable, try_again, unknown_outcome
 
+#: What is said of a member that went for good.
+WAS_REMOVED = "is no member any more: it was removed"
+
 _NO_LEADER = cluster_down("no leader is known, nothing was done")
 _LATE = unknown_outcome(
     "it was asked for, but the outcome could not be learned in time; RAFT MEMBERS shows what became of it"
@@ -64,7 +67,7 @@ def refusal_of_stranger(session: Session, node_id: int) -> Error | None:
     if node_id in membership.member_ids:
         return None
     if node_id <= membership.newest_id:
-        return Error(f"ERR node {node_id} is no member any more: it was removed")
+        return Error(f"ERR node {node_id} {WAS_REMOVED}")
     return Error(f"ERR node {node_id} is no member, and never was")
 
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from raftkv import __version__
-from raftkv.commands.administration import STRANGER
+from raftkv.commands.administration import STRANGER, VOTER
 from raftkv.commands.cluster import role_name
 from raftkv.commands.connection import REDIS_VERSION
 from raftkv.commands.monitors import Timing
@@ -323,7 +323,7 @@ def _raft(report: Report) -> Fields:
     yield "raft_voters", ",".join(map(str, sorted(membership.voter_ids)))
     yield "raft_learners", ",".join(map(str, membership.learners))
     for member in _others(status):
-        yield f"raft_node{member.node_id}", _raft_node(member)
+        yield f"raft_node{member.node_id}", _raft_node(status, member)
     yield "raft_log_entries", raft.last_index - raft.first_index + 1
     yield "raft_current_index", raft.last_index
     yield "raft_commit_index", raft.commit_index
@@ -336,9 +336,9 @@ def _raft(report: Report) -> Fields:
     yield "raft_clock_faults", report.fitness.clock_faults_count
 
 
-def _raft_node(member: MemberStatus) -> str:
+def _raft_node(status: NodeStatus, member: MemberStatus) -> str:
     heard_s = -1 if member.heard_ms_ago is None else member.heard_ms_ago // 1000
-    fields = {
+    fields: dict[str, object] = {
         "id": member.node_id,
         "state": "connected" if member.is_reachable else "disconnected",
         "voting": "yes" if member.is_voter else "no",
@@ -348,6 +348,12 @@ def _raft_node(member: MemberStatus) -> str:
         "conn_errors": member.failed_connects_count,
         "conn_oks": member.connects_count,
     }
+    if member.standing is not VOTER:
+        fields["role"] = member.standing.value
+        if status.is_leader:
+            fields["lag"] = max(0, status.raft.commit_index - member.match_index)
+    if member.snapshot is not None:
+        fields["snapshot_percent"] = member.snapshot.percent
     return ",".join(f"{name}={value}" for name, value in fields.items())
 
 

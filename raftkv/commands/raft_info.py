@@ -74,7 +74,7 @@ def _snapshots(status: NodeStatus) -> Fields:
     for member in under_way:
         assert member.snapshot is not None, "it is under way"
         done, total = member.snapshot.bytes_done, member.snapshot.bytes_total
-        percent = 100 * done // total if total else 0
+        percent = member.snapshot.percent
         fields = f"to={member.node_id},bytes_done={done},bytes_total={total},percent={percent}"
         yield f"snapshot_to_node{member.node_id}", fields
 
