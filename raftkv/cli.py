@@ -19,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from raftkv import __version__
+from raftkv import __version__, member_cli
 from raftkv.cluster_dir import ClusterDirRefused, ClusterShape
 from raftkv.config import Config, ConfigError
 from raftkv.config_sources import SETTINGS, Setting, config_from, read_toml
@@ -41,6 +41,7 @@ _ABOUT_SERVE = (
 _RICH_TAG = re.compile(r"\[[a-z#/@][^\[]*?\]")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, epilog=_EXIT_CODES)
+member_cli.add_to(app)
 
 
 def main() -> None:

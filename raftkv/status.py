@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import hiredis
 
@@ -50,6 +50,21 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What a member is to the leader."""
+
+    #: "voter", "learner", "staged" (a learner that will vote) or "outgoing".
+    name: str = "voter"
+    #: Entries that it lacks; None: not known, or of no interest.
+    behind: int | None = None
+    #: Of a snapshot that it is being sent.
+    snapshot_percent: int | None = None
+
+
+_VOTER = Standing()
+
+
+@dataclass(frozen=True, slots=True)
 class NodeAnswer:
     """What one node says of itself and of its cluster."""
 
@@ -70,6 +85,8 @@ class NodeAnswer:
     disk: str
     #: Every member by id, itself included.
     members: Mapping[int, Place]
+    #: What it knows of the others' standing, by id.
+    standings: Mapping[int, Standing] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +105,10 @@ class NodeStatus:
     pid: int | None
     #: "ok", "short" of space or "stalled".
     disk: str | None = None
+    #: As the leader says: see `Standing`. None: there is no leader that could.
+    standing: str | None = None
+    behind: int | None = None
+    snapshot_percent: int | None = None
 
     @property
     def is_refusing(self) -> bool:
@@ -164,7 +185,7 @@ def assemble(members: Mapping[int, Place], asked: Asked) -> ClusterStatus:
         term=None if newest is None else newest.term,
         leader=leader,
         is_serving=leading is not None and leading.role == "leader" and leading.is_serving,
-        nodes=tuple(_row(node_id, members[node_id], asked) for node_id in sorted(members)),
+        nodes=tuple(_row(node_id, members[node_id], asked, leading) for node_id in sorted(members)),
     )
 
 
@@ -172,7 +193,7 @@ async def ask_node(place: Place, *, password: str = "") -> NodeAnswer:
     """Ask one node about itself. Raises StatusUnavailable."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS_MAX):
-            replies = await _converse(place, password)
+            replies = await converse(place, _QUESTIONS, password=password)
     except TimeoutError:
         raise StatusUnavailable(str(place), f"did not answer within {ANSWER_SECONDS_MAX:g} s") from None
     except OSError as failure:
@@ -185,8 +206,9 @@ async def ask_node(place: Place, *, password: str = "") -> NodeAnswer:
         raise StatusUnavailable(str(place), f"is no raftkv node, or none that is ready: {lack}") from None
 
 
-def _row(node_id: int, place: Place, asked: Asked) -> NodeStatus:
+def _row(node_id: int, place: Place, asked: Asked, leading: NodeAnswer | None) -> NodeStatus:
     answer = asked.answers.get(node_id)
+    standing = None if leading is None else leading.standings.get(node_id, _VOTER)
     return NodeStatus(
         id=node_id,
         address=str(place),
@@ -198,18 +220,24 @@ def _row(node_id: int, place: Place, asked: Asked) -> NodeStatus:
         reachable=answer is not None or node_id in asked.refusing,
         pid=None if answer is None else answer.pid,
         disk=None if answer is None else answer.disk,
+        standing=None if standing is None else standing.name,
+        behind=None if standing is None else standing.behind,
+        snapshot_percent=None if standing is None else standing.snapshot_percent,
     )
 
 
-async def _converse(place: Place, password: str) -> list[object]:
-    """Send the questions and return a reply for each. Raises PasswordRefused."""
+async def converse(place: Place, questions: Sequence[bytes], *, password: str) -> list[object]:
+    """Send encoded requests and return a reply for each; bytes in them come as text.
+
+    Raises PasswordRefused, OSError, hiredis.ProtocolError.
+    """
     greeting = _greeting_of(password)
     reader, writer = await asyncio.open_connection(place.host, place.port)
     try:
-        writer.write(b"".join((*greeting, *_QUESTIONS)))
+        writer.write(b"".join((*greeting, *questions)))
         parser = hiredis.Reader(encoding="utf-8", errors="replace")
         replies: list[object] = []
-        while len(replies) < len(greeting) + len(_QUESTIONS):
+        while len(replies) < len(greeting) + len(questions):
             received = await reader.read(_READ_BYTES)
             if not received:
                 raise ConnectionResetError("it closed the connection")
@@ -258,6 +286,7 @@ def _answer_of(place: Place, replies: Iterable[object]) -> NodeAnswer:
         is_serving=cluster.get("cluster_state") == "ok",
         disk=raft.get("raft_disk", "ok"),
         members={**_members_in(raft), node_id: _own_place(nodes_text, place)},
+        standings={other: _standing_in(parts) for other, parts in _others_in(raft).items()},
     )
 
 
@@ -277,13 +306,25 @@ def _fields(text: str) -> dict[str, str]:
 
 def _members_in(raft: Mapping[str, str]) -> dict[int, Place]:
     """Read the raft_node<id>:...,addr=..,port=.. lines."""
-    members: dict[int, Place] = {}
-    for name, value in raft.items():
-        found = _NODE_FIELD.fullmatch(name)
-        if found:
-            parts = dict(part.partition("=")[::2] for part in value.split(","))
-            members[int(found[1])] = Place(parts["addr"], int(parts["port"]))
-    return members
+    return {node_id: Place(parts["addr"], int(parts["port"])) for node_id, parts in _others_in(raft).items()}
+
+
+def _others_in(raft: Mapping[str, str]) -> dict[int, dict[str, str]]:
+    found = ((_NODE_FIELD.fullmatch(name), value) for name, value in raft.items())
+    return {
+        int(match[1]): dict(part.partition("=")[::2] for part in value.split(","))
+        for match, value in found
+        if match
+    }
+
+
+def _standing_in(parts: Mapping[str, str]) -> Standing:
+    behind, percent = parts.get("lag"), parts.get("snapshot_percent")
+    return Standing(
+        parts.get("role", "voter"),
+        None if behind is None else int(behind),
+        None if percent is None else int(percent),
+    )
 
 
 def _own_place(nodes_text: str, asked: Place) -> Place:

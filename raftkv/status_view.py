@@ -51,7 +51,14 @@ def table_of(status: ClusterStatus, *, notes: Mapping[int, str]) -> Table:
 def _role_of(node: NodeStatus) -> str:
     if node.role is None:
         return "password refused" if node.is_refusing else "unreachable"
-    return node.role if node.disk in ("ok", None) else f"{node.role}, disk {node.disk}"
+    words = [node.role if node.standing in ("voter", None) else str(node.standing)]
+    if node.snapshot_percent is not None:
+        words.append(f"snapshot {node.snapshot_percent} %")
+    elif node.behind:
+        words.append(f"{node.behind} entries behind")
+    if node.disk not in ("ok", None):
+        words.append(f"disk {node.disk}")
+    return ", ".join(words)
 
 
 def lag_of(node: NodeStatus, status: ClusterStatus) -> int | None:

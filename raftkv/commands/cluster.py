@@ -1,6 +1,7 @@
 """CLUSTER: the Raft group, as clients of Redis Cluster expect to be told.
 
-One Raft group owns all slots: its leader is the master of 0-16383, every other member is a replica of it.
+One Raft group owns all slots: its leader is the master of 0-16383, every other member is a replica of it,
+learners included, but one that is yet to catch up is no node that clients are sent to.
 While there is no leader the last one stays the master in all answers, for clients raise at an empty map; only
 CLUSTER INFO says that the cluster is down. Knows nothing of how leaders are elected: everything is read from
 one NodeStatus.
@@ -11,6 +12,7 @@ other; `redis-cli --cluster check` compares them.
 
 from __future__ import annotations
 
+from raftkv.commands.cluster_changes import on_failover, on_forget, on_meet
 from raftkv.commands.containers import container
 from raftkv.commands.refused import CLUSTER_ROWS
 from raftkv.commands.session import MemberStatus, NodeStatus, Session, member_name, shard_name
@@ -19,13 +21,9 @@ from raftkv.raft.types import FOLLOWER, LEADER, NOBODY, Role
 from raftkv.resp.integers import parse_integer
 from raftkv.resp.replies import (
     NOT_AN_INTEGER,
-    OK,
-    SYNTAX_ERROR,
     Error,
     Reply,
     Verbatim,
-    cluster_down,
-    printable,
     printable_at_end,
 )
 from raftkv.slots import SLOT_COUNT, slot_of
@@ -34,10 +32,6 @@ from raftkv.slots import SLOT_COUNT, slot_of
 _INVALID_SLOT = Error("ERR Invalid slot")
 _INVALID_SLOT_OR_COUNT = Error("ERR Invalid slot or number of keys")
 _NOT_A_MASTER = Error("ERR The specified node is not a master")
-_NOT_A_REPLICA = Error("ERR You should send CLUSTER FAILOVER to a replica")
-_MASTER_IS_DOWN = Error("ERR Master is down or failed, please use CLUSTER FAILOVER FORCE")
-
-_NO_LEADER = cluster_down("no leader is known; one is being elected, which no command can hasten")
 
 
 def role_name(role: Role) -> str:
@@ -48,7 +42,8 @@ def role_name(role: Role) -> str:
 def on_slots(session: Session, _args: list[bytes]) -> Reply:
     """Answer which nodes serve which slots, the master first."""
     status = session.node.status()
-    members = [status.master, *_replicas(status)]
+    # Redis leaves out replicas that have nothing yet (isReplicaAvailable).
+    members = [status.master, *(member for member in _replicas(status) if member.is_ready)]
     return [[0, SLOT_COUNT - 1, *(_node_of_slots(status, member) for member in members)]]
 
 
@@ -73,8 +68,14 @@ def _node_of_shard(status: NodeStatus, member: MemberStatus) -> Reply:
         b"endpoint": host,
         b"role": b"master" if member is status.master else b"replica",
         b"replication-offset": _offset(status, member),
-        b"health": b"online" if member.is_reachable else b"fail",
+        b"health": _health_of(member),
     }
+
+
+def _health_of(member: MemberStatus) -> bytes:
+    if not member.is_reachable:
+        return b"fail"
+    return b"online" if member.is_ready else b"loading"
 
 
 def _offset(status: NodeStatus, member: MemberStatus) -> int:
@@ -99,6 +100,8 @@ def node_line(status: NodeStatus, member: MemberStatus) -> str:
     flags.append("master" if is_master else "slave")
     if not member.is_reachable:
         flags.append("fail?")
+    if not member.is_voter:
+        flags.append("nofailover")
     words = [
         _name(status, member).decode(),
         f"{member.host}:{member.port}@{member.peer_port}",
@@ -138,6 +141,9 @@ def on_info(session: Session, _args: list[bytes]) -> Reply:
         "cluster_raft_last_applied": raft.last_applied,
         "cluster_raft_log_entries": raft.last_index - raft.first_index + 1,
         "cluster_raft_leader": _leader_name(status),
+        "cluster_raft_voters": len(status.membership.voters),
+        "cluster_raft_learners": len(status.membership.learners),
+        "cluster_raft_changing": int(status.membership.is_joint or not status.is_membership_committed),
     }
     return Verbatim("".join(f"{name}:{value}\r\n" for name, value in fields.items()).encode())
 
@@ -215,23 +221,6 @@ def on_count_failure_reports(session: Session, args: list[bytes]) -> Reply:
     """Answer 0 for any node: members don't report each other, they elect."""
     status = session.node.status()
     return _unknown_node(args[2]) if _member_called(status, args[2]) is None else 0
-
-
-def on_failover(session: Session, args: list[bytes]) -> Reply:
-    """Ask the leader to hand over to this node; FORCE and TAKEOVER can't do more, for a majority decides."""
-    if len(args) > 3:
-        word = printable(args[1])
-        return Error(f"ERR unknown subcommand or wrong number of arguments for '{word}'. Try CLUSTER HELP.")
-    is_forced = len(args) == 3 and args[2].lower() in (b"force", b"takeover")
-    if len(args) == 3 and not is_forced:
-        return SYNTAX_ERROR
-    status = session.node.status()
-    if status.is_leader:
-        return _NOT_A_REPLICA
-    if not status.has_leader:
-        return _NO_LEADER if is_forced else _MASTER_IS_DOWN
-    session.node.request_leadership()
-    return OK
 
 
 def _name(status: NodeStatus, member: MemberStatus) -> bytes:
@@ -360,6 +349,33 @@ COMMANDS: tuple[CommandSpec, ...] = (
                 _docs("Counts the reports that a node failed.", "3.0.0", _PER_NODE, _NODE_ID),
                 tips=_VARIES,
                 is_admin=True,
+            ),
+            _row(
+                "meet",
+                -4,
+                on_meet,
+                CommandDocs(
+                    "Takes in the node that waits at an address.",
+                    "3.0.0",
+                    "cluster",
+                    "O(1)",
+                    (
+                        Argument("ip", "string"),
+                        Argument("port", "integer"),
+                        Argument("cluster-bus-port", "integer", flags=("optional",), since="4.0.0"),
+                    ),
+                    history=(("4.0.0", "Added the optional `cluster_bus_port` argument."),),
+                ),
+                is_admin=True,
+                more_flags=frozenset({"no_async_loading"}),
+            ),
+            _row(
+                "forget",
+                3,
+                on_forget,
+                _docs("Lets a member go for good.", "3.0.0", "O(1)", _NODE_ID),
+                is_admin=True,
+                more_flags=frozenset({"no_async_loading"}),
             ),
             _row(
                 "failover",

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from raftkv import __version__
+from raftkv.commands.administration import STRANGER, VOTER
 from raftkv.commands.cluster import role_name
 from raftkv.commands.connection import REDIS_VERSION
 from raftkv.commands.monitors import Timing
@@ -229,9 +230,10 @@ def _replication(report: Report) -> Fields:
         yield "connected_slaves", sum(member.is_reachable for member in replicas)
         for position, member in enumerate(member for member in replicas if member.is_reachable):
             heard_s = (member.heard_ms_ago or 0) // 1000
+            state = "online" if member.snapshot is None else "send_bulk"
             yield (
                 f"slave{position}",
-                f"ip={member.host},port={member.port},state=online,offset={member.match_index},lag={heard_s}",
+                f"ip={member.host},port={member.port},state={state},offset={member.match_index},lag={heard_s}",
             )
     else:
         yield from _master_link(status)
@@ -252,7 +254,7 @@ def _master_link(status: NodeStatus) -> Fields:
     yield "master_port", master.port
     yield "master_link_status", "up" if status.has_leader else "down"
     yield "master_last_io_seconds_ago", -1 if master.heard_ms_ago is None else master.heard_ms_ago // 1000
-    yield "master_sync_in_progress", 0
+    yield "master_sync_in_progress", int(status.myself.snapshot is not None)
     yield "slave_read_repl_offset", status.raft.last_index
     yield "slave_repl_offset", status.raft.last_applied
     yield "slave_priority", 100
@@ -309,15 +311,19 @@ def _raft(report: Report) -> Fields:
     raft = status.raft
     yield "raft_cluster_id", status.cluster_id.hex()
     yield "raft_node_id", status.node_id
-    yield "raft_state", "up"
+    was_removed = status.node_id <= status.membership.newest_id and status.myself.standing is STRANGER
+    yield "raft_state", "removed" if was_removed else "up"
     yield "raft_role", role_name(raft.role)
-    yield "raft_is_voting", "yes"
+    yield "raft_is_voting", "yes" if status.myself.is_voter else "no"
     yield "raft_leader_id", -1 if raft.leader_id == NOBODY else raft.leader_id
     yield "raft_current_term", raft.current_term
     yield "raft_num_nodes", len(status.members)
-    yield "raft_num_voting_nodes", len(status.members)
+    yield "raft_num_voting_nodes", sum(member.is_voter for member in status.members)
+    membership = status.membership
+    yield "raft_voters", ",".join(map(str, sorted(membership.voter_ids)))
+    yield "raft_learners", ",".join(map(str, membership.learners))
     for member in _others(status):
-        yield f"raft_node{member.node_id}", _raft_node(member)
+        yield f"raft_node{member.node_id}", _raft_node(status, member)
     yield "raft_log_entries", raft.last_index - raft.first_index + 1
     yield "raft_current_index", raft.last_index
     yield "raft_commit_index", raft.commit_index
@@ -330,18 +336,24 @@ def _raft(report: Report) -> Fields:
     yield "raft_clock_faults", report.fitness.clock_faults_count
 
 
-def _raft_node(member: MemberStatus) -> str:
+def _raft_node(status: NodeStatus, member: MemberStatus) -> str:
     heard_s = -1 if member.heard_ms_ago is None else member.heard_ms_ago // 1000
-    fields = {
+    fields: dict[str, object] = {
         "id": member.node_id,
         "state": "connected" if member.is_reachable else "disconnected",
-        "voting": "yes",
+        "voting": "yes" if member.is_voter else "no",
         "addr": member.host,
         "port": member.port,
         "last_conn_secs": heard_s,
         "conn_errors": member.failed_connects_count,
         "conn_oks": member.connects_count,
     }
+    if member.standing is not VOTER:
+        fields["role"] = member.standing.value
+        if status.is_leader:
+            fields["lag"] = max(0, status.raft.commit_index - member.match_index)
+    if member.snapshot is not None:
+        fields["snapshot_percent"] = member.snapshot.percent
     return ",".join(f"{name}={value}" for name, value in fields.items())
 
 

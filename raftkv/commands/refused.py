@@ -12,12 +12,13 @@ from raftkv.commands.table import LOCAL, NO_KEYS, Argument, CommandDocs, Command
 from raftkv.resp.replies import Error, Reply
 
 _REPLICATION = (
-    "replication here is Raft's: each node follows the elected leader by itself. Set `members` in the "
-    "configuration, and use CLUSTER FAILOVER on the node that is to lead"
+    "replication here is Raft's: each node follows the elected leader by itself. RAFT ADD takes in another "
+    "node, and CLUSTER FAILOVER on one makes it lead"
 )
 _STREAM = (
     "there is no replication stream for Redis replicas here: nodes exchange Raft messages on their peer "
-    "port. Make the other server a member, or copy the data with a client that reads all keys with SCAN"
+    "port. Make another raftkv node a member (RAFT ADD), or copy the data with a client that reads all keys "
+    "with SCAN"
 )
 _FAILOVER = "use CLUSTER FAILOVER on the node that is to lead"
 _MIGRATE = (
@@ -34,12 +35,14 @@ _SLOTS = (
     "CLUSTER FAILOVER moves the leadership"
 )
 _RESET = (
-    "a node can't forget its cluster while it runs: its vote counts. To make a new cluster, stop the nodes "
-    "and start them on empty directories"
+    "a node can't forget its cluster while it runs: its vote counts. RAFT REMOVE lets a member go, whose "
+    "directory can then be deleted; a new cluster is made by starting nodes on empty directories"
 )
 _EPOCH = "epochs are Raft's terms here, which elections alone advance"
-_NODES_FILE = (
-    "there is no nodes.conf here: membership is in the configuration, and all else in the log on disk"
+_NODES_FILE = "there is no nodes.conf here: the members are in the log, which is on disk already"
+_REPLICATE = (
+    "every member follows the elected leader by itself, whichever node that is. RAFT ADD takes in another "
+    "node, RAFT ADD LEARNER one that never votes, and CLUSTER FAILOVER makes this node the leader"
 )
 
 
@@ -263,6 +266,7 @@ CLUSTER_ROWS: tuple[CommandSpec, ...] = (
     _cluster_row("delslotsrange", -4, _SLOTS, "7.0.0", _SLOT_RANGES),
     _cluster_row("setslot", -4, _SLOTS, "3.0.0", Argument("slot", "integer")),
     _cluster_row("flushslots", 2, _SLOTS, "3.0.0"),
+    _cluster_row("replicate", 3, _REPLICATE, "3.0.0", Argument("node-id", "string")),
     _cluster_row("reset", -2, _RESET, "3.0.0", flags="admin noscript stale"),
     _cluster_row("saveconfig", 2, _NODES_FILE, "3.0.0"),
     _cluster_row("bumpepoch", 2, _EPOCH, "3.0.0", tips=("nondeterministic_output",)),

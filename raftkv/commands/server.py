@@ -81,7 +81,7 @@ def on_wait(session: Session, args: list[bytes]) -> Reply | Awaited:
     if timeout_ms < 0:
         return _TIMEOUT_NEGATIVE
     node, index = session.node, session.last_write_index
-    majority_count = len(node.settings.config.members) // 2 + 1
+    majority_count = len(node.status().membership.voters) // 2 + 1
     wanted = replicas_count
 
     def at_last() -> Reply:

@@ -12,9 +12,19 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Protocol
 
+from raftkv.commands.administration import (
+    LEARNER,
+    STAGED,
+    STRANGER,
+    VOTER,
+    Administration,
+    Standing,
+    TransferStatus,
+)
 from raftkv.commands.backup_desk import BackupDesk
 from raftkv.commands.monitors import Monitors
 from raftkv.commands.table import CommandTable, Sliced
+from raftkv.raft.membership import Membership
 from raftkv.raft.types import NOBODY, RaftStatus
 from raftkv.runtime_settings import RuntimeSettings
 
@@ -47,6 +57,23 @@ class MemberStatus:
     #: Attempts to connect to it that succeeded and that failed.
     connects_count: int = 0
     failed_connects_count: int = 0
+    standing: Standing = VOTER
+    #: The voter that it replaces once it has caught up; NOBODY: none.
+    takes_place_of: int = NOBODY
+    #: How it is sent entries: "probe", "replicate" or "snapshot"; "" when this node is not the leader.
+    replication: str = ""
+    #: The snapshot that it is being sent, of which only the two ends know.
+    snapshot: TransferStatus | None = None
+
+    @property
+    def is_voter(self) -> bool:
+        """It counts in a majority."""
+        return self.standing not in (LEARNER, STAGED, STRANGER)
+
+    @property
+    def is_ready(self) -> bool:
+        """It has, or had once, what a voter has to have: it isn't on its way to be taken in."""
+        return self.standing not in (STAGED, STRANGER)
 
 
 @dataclass(slots=True)
@@ -176,6 +203,10 @@ class NodeStatus:
     last_leader_id: int
     #: Milliseconds of the Unix epoch when the node started.
     started_ms: int
+    #: The one in force.
+    membership: Membership
+    #: It is known to be committed.
+    is_membership_committed: bool = True
 
     @property
     def has_leader(self) -> bool:
@@ -195,12 +226,18 @@ class NodeStatus:
     @property
     def master(self) -> MemberStatus:
         """Whom clients are told that serves all slots; always somebody, for an empty map makes them raise."""
-        led = (member for member in self.members if member.node_id == self.last_leader_id)
-        return next(led, self.members[0])
+        last = self.find(self.last_leader_id)
+        if last is not None:
+            return last
+        return next((member for member in self.members if member.is_voter), self.members[0])
 
     def member(self, node_id: int) -> MemberStatus:
         """The member with that id, which must be one."""
         return next(member for member in self.members if member.node_id == node_id)
+
+    def find(self, node_id: int) -> MemberStatus | None:
+        """The member with that id, or this node; None: there is none, or its address isn't known."""
+        return next((member for member in self.members if member.node_id == node_id), None)
 
 
 class ConfigNotWritten(Exception):
@@ -221,6 +258,10 @@ class NodeView(Protocol):
     @property
     def monitors(self) -> Monitors:
         """What SLOWLOG and LATENCY show and reset."""
+
+    @property
+    def administration(self) -> Administration:
+        """How the cluster is changed."""
 
     @property
     def backups(self) -> BackupDesk:

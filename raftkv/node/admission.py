@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 #: The kind of these questions on the peer port.
 ADMISSION: Final = 2
+#: Newcomers whose last answer is remembered.
+_ANSWERS_MAX: Final = 64
 
 
 class Join(msgspec.Struct, array_like=True):
@@ -131,6 +133,8 @@ class Admission:
         self._roster = roster
         self._peers = peers
         self._now_ns = now_ns
+        #: By nonce: what newcomers were told last.
+        self._answers: dict[bytes, Answer] = {}
         #: This node was removed, and knows it.
         self.is_removed = False
 
@@ -200,7 +204,20 @@ class Admission:
             newcomer = Member(1, join.host, join.port, join.peer_host, join.peer_port)
         except (msgspec.DecodeError, RecursionError) as error:
             raise ProtocolError(f"no question of who wants to join: {error}") from None
-        return msgspec.msgpack.encode(self._answer(join, newcomer))
+        answer = self._answer(join, newcomer)
+        self._answers.pop(join.nonce, None)
+        if len(self._answers) >= _ANSWERS_MAX:
+            del self._answers[next(iter(self._answers))]
+        self._answers[join.nonce] = answer
+        return msgspec.msgpack.encode(answer)
+
+    def last_answer(self, nonce: bytes) -> Answer | None:
+        """Give what that newcomer was told last, if it asked lately."""
+        return self._answers.get(nonce)
+
+    def forget_answer(self, nonce: bytes) -> None:
+        """Forget what that newcomer was told: it begins anew."""
+        self._answers.pop(nonce, None)
 
     def _answer(self, join: Join, newcomer: Member) -> Answer:
         if join.password != self._config.requirepass:

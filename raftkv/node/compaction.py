@@ -66,9 +66,14 @@ class Compactor:
         self._marks.append((self._log.last_index, log_bytes))
         self._drop_to(unneeded_index)
 
-    def drop_all(self) -> int:
-        """Drop whatever may be dropped, the tail too; give the first index that is left."""
-        self._drop_to(self._log.last_index)
+    @property
+    def first_index(self) -> int:
+        """The oldest entry that the log holds."""
+        return self._log.first_index
+
+    def drop_all(self, keep_count: int = 0) -> int:
+        """Drop whatever may be dropped, the tail too, but the last entries; give the first index left."""
+        self._drop_to(self._log.last_index - keep_count)
         return self._log.first_index
 
     def _drop_to(self, index: int) -> None:

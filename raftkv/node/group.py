@@ -313,6 +313,11 @@ class Group:
         self.core.request_leadership(self.clock.now_ns())
         self.wake()
 
+    def campaign(self) -> None:
+        """If no leader was heard lately: ask at once whether a majority would elect this node."""
+        self.core.campaign(self.clock.now_ns())
+        self.wake()
+
     def on_next_entry(self, callback: Callable[[], None]) -> None:
         """Call back once, after the next entries are applied; sees to it that one comes soon."""
         self._applier.on_next_entry(callback)

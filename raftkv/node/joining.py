@@ -15,7 +15,8 @@ from typing import Final
 from raftkv.config import Config
 from raftkv.config_values import address_to_join
 from raftkv.node.admission import Admitted, Elsewhere, Join, Later, decode_answer, encode_join
-from raftkv.raft import NOBODY, ProtocolError
+from raftkv.node.invitations import Invite
+from raftkv.raft import ProtocolError
 from raftkv.transport import Address, Refused, failure_text
 
 log = logging.getLogger(__name__)
@@ -56,19 +57,21 @@ class Joining:
         self._said = ""
         self._said_time = 0.0
 
-    def invite(self, address: Address, *, takes_place_of: int = NOBODY, is_learner: bool = False) -> None:
-        """Have it ask there from now on: a member came to it."""
-        self._first = address
-        self._join.takes_place_of = takes_place_of
-        self._join.is_learner = is_learner
+    def on_invited(self, invite: Invite) -> str:
+        """Ask there from now on: a member came to this node. An empty text says that it will."""
+        self._first = (invite.host, invite.peer_port)
+        self._join.takes_place_of = invite.takes_place_of
+        self._join.is_learner = invite.is_learner
         self._invited.set()
+        return ""
 
     async def run(self) -> Admitted:
         """Ask until this node is a member. Raises JoinRefused."""
         if self._first is None:
             self._say("it waits for a member's CLUSTER MEET")
             await self._invited.wait()
-        target, pause = self._first, _PAUSE_SECONDS[0]
+        target = asked_first = self._first
+        pause = _PAUSE_SECONDS[0]
         while True:
             assert target is not None, "somebody is asked"
             answer = await self._ask_once(target)
@@ -79,8 +82,8 @@ class Joining:
                 continue
             reason = answer.reason if isinstance(answer, Later) else str(answer)
             self._say(f"{target[0]}:{target[1]} says: {reason}")
-            if not isinstance(answer, Later):
-                target = self._first
+            if not isinstance(answer, Later) or self._first not in (None, asked_first):
+                target = asked_first = self._first
             await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
             pause = min(2 * pause, _PAUSE_SECONDS[1])
 

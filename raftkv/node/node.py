@@ -21,7 +21,9 @@ from raftkv.commands import build_table
 from raftkv.commands.table import CommandTable
 from raftkv.config import Config, join_address
 from raftkv.machine import Machine
+from raftkv.node.administration import GroupAdministration
 from raftkv.node.admission import ADMISSION, Admission
+from raftkv.node.asking import Asker
 from raftkv.node.backups import Backups
 from raftkv.node.bootstrap import answers_of_formed, form_cluster, open_identity
 from raftkv.node.clients import Clients, bind_socket
@@ -32,6 +34,7 @@ from raftkv.node.disk_space import DiskSpace, room_of
 from raftkv.node.disk_watch import DiskWatch
 from raftkv.node.fitness import Fitness
 from raftkv.node.group import Group
+from raftkv.node.invitations import INVITE, Invitations, answers_of_member
 from raftkv.node.joining import Joining
 from raftkv.node.observer import Observer
 from raftkv.node.open_files import room_for_clients
@@ -222,6 +225,8 @@ class Node:
                 ask=lambda address, question: transport.ask_address(address, question, kind=ADMISSION),
                 random=self._random,
             )
+            invitations = Invitations(nonce=identity.nonce, on_invited=joining.on_invited)
+            transport.answer_questions(INVITE, invitations.on_question)
             admitted = await joining.run()
         finally:
             await transport.close()
@@ -372,12 +377,31 @@ class Node:
             saves=saves,
             observer=self._observer,
             fitness=self._watch_fitness(group),
+            administration=self._make_administration(cluster_id, group, disks, saves),
+            progress=self._snapshots.progress,
             backups=self._backups,
             request_stop=self._stop.set,
             config_path=self._config_path,
         )
         self._clients = view.clients = Clients(
             config=self._config, table=table, group=group, clock=self._clock, node=view, roster=roster
+        )
+
+    def _make_administration(
+        self, cluster_id: bytes, group: Group, disks: Disks, saves: Saves
+    ) -> GroupAdministration:
+        config, transport = self._config, self._transport
+        assert self._admission is not None, "the group was started"
+        transport.answer_questions(INVITE, answers_of_member(cluster_id, config.node_id))
+        return GroupAdministration(
+            own=config.member,
+            cluster_id=cluster_id,
+            group=group,
+            admission=self._admission,
+            saves=saves,
+            compactor=self._compactor,
+            durable_index=lambda: disks.kv_store.durable_index,
+            ask=Asker(transport).ask,
         )
 
     def _make_snapshots(self, stack: AsyncExitStack, disks: Disks, group_log: GroupLog) -> SnapshotExchange:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from raftkv.commands.administration import TransferStatus, standing_of
 from raftkv.commands.monitors import Monitors
 from raftkv.commands.session import (
     ConfigNotWritten,
@@ -29,6 +30,7 @@ from raftkv.commands.session import (
 )
 from raftkv.commands.table import CommandTable, Sliced
 from raftkv.config import ConfigError, Member
+from raftkv.node.administration import GroupAdministration
 from raftkv.node.backups import Backups
 from raftkv.node.clients import Clients
 from raftkv.node.clock import Clock
@@ -38,6 +40,8 @@ from raftkv.node.observer import Observer
 from raftkv.node.pulse import Rates, Totals
 from raftkv.node.roster import Roster
 from raftkv.node.saves import Saves
+from raftkv.node.snapshot_transfer import TransferProgress
+from raftkv.node.snapshots import SnapshotProgress
 from raftkv.raft import NOBODY
 from raftkv.runtime_settings import RuntimeSettings
 from raftkv.storage import KvStore, LogStore
@@ -66,11 +70,16 @@ class View:
         saves: Saves,
         observer: Observer,
         fitness: Fitness,
+        administration: GroupAdministration,
+        progress: Callable[[], SnapshotProgress],
         backups: Backups,
         request_stop: Callable[[], None],
         config_path: Path | None = None,
     ) -> None:
-        """Take note of the parts. `config_path` is the file that the settings came from, if there was one."""
+        """Take note of the parts.
+
+        `progress()` of snapshots; `config_path` is the file that the settings came from, if there was one.
+        """
         self._cluster_id = cluster_id
         self._settings = settings
         self._table = table
@@ -83,6 +92,8 @@ class View:
         self._saves = saves
         self._observer = observer
         self._fitness = fitness
+        self._administration = administration
+        self._progress = progress
         self._backups = backups
         self._request_stop = request_stop
         self._config_path = config_path
@@ -112,6 +123,11 @@ class View:
         return self._observer.monitors
 
     @property
+    def administration(self) -> GroupAdministration:
+        """What changes the cluster."""
+        return self._administration
+
+    @property
     def backups(self) -> Backups:
         """What RAFT BACKUP asks."""
         return self._backups
@@ -126,13 +142,20 @@ class View:
         raft = self._group.core.status(self._clock.now_ns())
         self.on_leader(raft.leader_id)
         followers = {peer.node_id: peer for peer in raft.peers}
+        transfers = self._transfers()
+        membership = self._group.core.membership
+        replaced = {staged.node_id: staged.takes_place_of for staged in membership.staged}
         members = []
         for member in self._roster.members:
             status = self._look_at(member)
+            status.standing = standing_of(membership, member.node_id)
+            status.takes_place_of = replaced.get(member.node_id, NOBODY)
+            status.snapshot = transfers.get(member.node_id)
             follower = followers.get(member.node_id)
             if follower is not None:
                 status.match_index = follower.match_index
                 status.heard_ms_ago = follower.heard_ms_ago
+                status.replication = follower.state
             members.append(status)
         return NodeStatus(
             cluster_id=self._cluster_id,
@@ -141,7 +164,17 @@ class View:
             raft=raft,
             last_leader_id=self._last_leader_id,
             started_ms=self._started_ms,
+            membership=membership,
+            is_membership_committed=self._group.core.committed_membership == membership,
         )
+
+    def _transfers(self) -> dict[int, TransferStatus]:
+        """The snapshots under way, by who is to get them."""
+        progress = self._progress()
+        transfers = {each.node_id: _transfer_status(each) for each in progress.outgoing}
+        if progress.incoming is not None:
+            transfers[self._settings.config.node_id] = _transfer_status(progress.incoming)
+        return transfers
 
     def _look_at(self, member: Member) -> MemberStatus:
         status = MemberStatus(
@@ -324,6 +357,10 @@ class View:
     def release_memory(self) -> None:
         """Collect the garbage of the younger generations: milliseconds, however much is cached."""
         gc.collect(_COLLECTED_GENERATION)
+
+
+def _transfer_status(progress: TransferProgress) -> TransferStatus:
+    return TransferStatus(progress.bytes_done, progress.bytes_total)
 
 
 class ProcessLook:

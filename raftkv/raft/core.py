@@ -236,6 +236,15 @@ class RaftCore:
         self._state.advance_clock(now_ns)
         transfer.request_leadership(self._state)
 
+    def campaign(self, now_ns: int) -> None:
+        """Ask now whether a majority would elect this node, rather than at the end of its random wait.
+
+        Nothing happens if it heard a leader within an election timeout, or may not lead; the others say no
+        for such reasons too, as always.
+        """
+        self._state.advance_clock(now_ns)
+        election.campaign_now(self._state)
+
     def change_membership(self, change: MembershipChange, now_ns: int) -> EntryId:
         """Begin a change of the members and return the id of the entry that brings it; one at a time.
 

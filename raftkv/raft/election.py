@@ -72,6 +72,13 @@ def maybe_campaign(state: RaftState) -> bool:
     return True
 
 
+def campaign_now(state: RaftState) -> None:
+    """Begin a pre-election now, unless a leader was heard lately (redis CLUSTER FAILOVER FORCE)."""
+    is_free = state.role in (FOLLOWER, PRE_CANDIDATE) and not _has_heard_leader(state)
+    if is_free and state.may_lead and may_campaign(state):
+        become_pre_candidate(state)
+
+
 def check_quorum(state: RaftState) -> None:
     """Leader: step down unless a majority was heard within an election timeout (thesis §6.2)."""
     leader = state.leading()
@@ -311,6 +318,10 @@ def _refuses_votes(state: RaftState, msg: RequestVote) -> bool:
         return False
     if state.role is LEADER:
         return True
+    return _has_heard_leader(state)
+
+
+def _has_heard_leader(state: RaftState) -> bool:
     heard_ns = state.heard_leader_ns
     return heard_ns is not None and state.now_ns - heard_ns < state.election_timeout_ns
 

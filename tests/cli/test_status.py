@@ -94,8 +94,34 @@ def test_every_member_is_asked_for_its_own_figures() -> None:
         | {"applied_index": None, "last_index": None, "reachable": False, "pid": None, "disk": None},
     ]
     status = asyncio.run(ask())
+    voting = {"standing": "voter", "behind": None, "snapshot_percent": None}
+    expected_nodes = [{**row, **voting} for row in expected_nodes]
     assert status.as_json() == {"cluster_id": CLUSTER_ID, "term": 3, "leader": 2, "nodes": expected_nodes}
     assert status.is_serving
+
+
+def test_the_leader_says_who_has_yet_to_catch_up() -> None:
+    """INFO raft's lines of members that are no voters, or are being sent a snapshot."""
+    places = places_of(4)
+
+    async def ask() -> ClusterStatus:
+        server, raft, info, nodes = replies_of(1, places, role="leader", leader=1)
+        text = raft.decode().partition("\r\n")[2].removesuffix("\r\n")
+        learner, staged = (f"port={places[node_id].port}" for node_id in (3, 4))
+        text = text.replace(learner, f"{learner},role=learner,lag=12")
+        text = text.replace(staged, f"{staged},role=staged,lag=90,snapshot_percent=37")
+        async with (
+            listener([server, bulk(text), info, nodes], places[1].port),
+            listener(replies_of(3, places, role="follower", leader=1), places[3].port),
+            listener(replies_of(4, places, role="follower", leader=1), places[4].port),
+        ):
+            return await look(places[1])
+
+    status = asyncio.run(ask())
+    shown = [(row.standing, row.behind, row.snapshot_percent) for row in status.nodes]
+    assert shown == [("voter", None, None), ("voter", None, None), ("learner", 12, None), ("staged", 90, 37)]
+    roles = list(table_of(status, notes={}).columns[2].cells)
+    assert roles == ["leader", "unreachable", "learner, 12 entries behind", "staged, snapshot 37 %"]
 
 
 def test_newest_term_decides_who_leads() -> None:
@@ -255,4 +281,7 @@ def test_json_is_one_object() -> None:
         "reachable",
         "pid",
         "disk",
+        "standing",
+        "behind",
+        "snapshot_percent",
     ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from raftkv.commands import build_table
+from raftkv.commands.administration import Outcome, Undertaking
 from raftkv.commands.backup_desk import BackupRefused, OpenBackup
 from raftkv.commands.monitors import LatencyMonitor, Monitors, SlowLog
 from raftkv.commands.session import (
@@ -23,6 +24,7 @@ from raftkv.commands.session import (
 )
 from raftkv.commands.table import Awaited, CommandRefused, CommandTable, Sliced
 from raftkv.config import Config
+from raftkv.raft.membership import founding_membership
 from raftkv.raft.types import FOLLOWER, LEADER, RaftStatus
 from raftkv.resp.replies import Reply
 from raftkv.runtime_settings import RuntimeSettings
@@ -63,6 +65,7 @@ def node_status(node_id: int = 1, *, leader_id: int = 1) -> NodeStatus:
         ),
         last_leader_id=leader_id or 1,
         started_ms=NOW_US // 1000 - 90_000_000,
+        membership=founding_membership((1, 2, 3)),
     )
 
 
@@ -101,6 +104,41 @@ def counters() -> Counters:
 def monitors() -> Monitors:
     """As a node has them at its start, but for the monitoring of latency, which is on."""
     return Monitors(SlowLog(count_max=128), LatencyMonitor(threshold_ms=10))
+
+
+@dataclass
+class FakeAdministration:
+    """Satisfies Administration: everything is under way until `outcome` is set."""
+
+    #: What was asked for: a word and its arguments.
+    asked: list[tuple[object, ...]] = field(default_factory=list)
+    outcome: Outcome | None = None
+    first_index: int = 41
+
+    def add(self, host: str, peer_port: int, *, takes_place_of: int, is_learner: bool) -> Undertaking:
+        return self._begin("add", host, peer_port, takes_place_of, is_learner)
+
+    def remove(self, node_id: int) -> Undertaking:
+        return self._begin("remove", node_id)
+
+    def promote(self, node_id: int) -> Undertaking:
+        return self._begin("promote", node_id)
+
+    def transfer(self, node_id: int) -> Undertaking:
+        return self._begin("transfer", node_id)
+
+    def campaign(self) -> None:
+        self.asked.append(("campaign",))
+
+    def flush(self) -> Undertaking:
+        return self._begin("flush")
+
+    def compact(self, keep_count: int) -> Undertaking:
+        return self._begin("compact", keep_count)
+
+    def _begin(self, *what: object) -> Undertaking:
+        self.asked.append(what)
+        return lambda: self.outcome
 
 
 @dataclass
@@ -155,6 +193,11 @@ class FakeNode:
     control: list[tuple[str, int]] = field(default_factory=list)
     #: Why CONFIG REWRITE can't be done.
     rewrite_refusal: str = ""
+    admin: FakeAdministration = field(default_factory=lambda: FakeAdministration())
+
+    @property
+    def administration(self) -> FakeAdministration:
+        return self.admin
 
     def status(self) -> NodeStatus:
         return self.look

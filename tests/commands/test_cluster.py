@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from raftkv.commands.administration import LEARNER, STAGED, Done
 from raftkv.commands.cluster import role_name
-from raftkv.commands.session import NodeStatus, member_name
+from raftkv.commands.session import FitnessStatus, NodeStatus, member_name
+from raftkv.commands.table import Awaited
 from raftkv.raft.types import CANDIDATE, FOLLOWER, LEADER, NOBODY, PRE_CANDIDATE
 from raftkv.resp.replies import NOT_AN_INTEGER, OK, SYNTAX_ERROR, Error, Reply, Verbatim
 from tests.commands.fake_node import CLUSTER_ID, NOW_US, FakeNode, ask, node_status, open_session
@@ -141,6 +143,9 @@ def test_info_tells_the_state_and_how_raft_is() -> None:
         "cluster_raft_last_applied:90",
         "cluster_raft_log_entries:100",
         f"cluster_raft_leader:{N1}",
+        "cluster_raft_voters:3",
+        "cluster_raft_learners:0",
+        "cluster_raft_changing:0",
         "",
     ]
 
@@ -179,7 +184,15 @@ def test_slots_and_keys_are_found() -> None:
             Error("ERR unknown subcommand or wrong number of arguments for 'FAILOVER'. Try CLUSTER HELP."),
         ),
         ("FAILOVER", Error("ERR You should send CLUSTER FAILOVER to a replica")),
-        ("MEET 127.0.0.1 7002", Error("ERR unknown subcommand 'MEET'. Try CLUSTER HELP.")),
+        ("MEET 127.0.0.1 x", Error("ERR Invalid base port specified: x")),
+        ("MEET 127.0.0.1 7001 x", Error("ERR Invalid bus port specified: x")),
+        ("MEET 127.0.0.1 70000", Error("ERR Invalid node address specified: 127.0.0.1:70000")),
+        ("MEET 127.0.0.1 7001 70000", Error("ERR Invalid node address specified: 127.0.0.1:7001")),
+        (
+            "MEET 127.0.0.1 1 2 3",
+            Error("ERR unknown subcommand or wrong number of arguments for 'MEET'. Try CLUSTER HELP."),
+        ),
+        ("FORGET nosuch", Error("ERR Unknown node nosuch")),
     ],
 )
 def test_refusals_have_rediss_words(line: str, error: Error) -> None:
@@ -206,25 +219,83 @@ def test_links_that_stand_are_shown_each_way() -> None:
     ]
 
 
-@pytest.mark.parametrize("options", [[], ["FORCE"], ["takeover"]])
+@pytest.mark.parametrize("options", [[], ["FORCE"]])
 def test_failover_asks_the_leader_to_hand_over(options: list[str]) -> None:
-    """thesis §3.10 behind redis CLUSTER FAILOVER."""
+    """thesis §3.10 behind redis CLUSTER FAILOVER; forced, it campaigns too if the leader is silent."""
     node = FakeNode(node_status(2, leader_id=1))
     assert ask(open_session(node), "CLUSTER", "FAILOVER", *options) is OK
     assert node.leadership_requests == 1
 
 
-def test_failover_without_a_leader_is_refused() -> None:
-    """There is nobody to hand over; the election that is due needs no command."""
+def test_takeover_is_refused_with_the_reason() -> None:
+    """Nothing leads without a majority's votes (Raft §5.2)."""
+    node = FakeNode(node_status(2, leader_id=1))
+    refused = ask(open_session(node), "CLUSTER", "FAILOVER", "takeover")
+    assert isinstance(refused, Error)
+    assert refused.text.startswith("ERR CLUSTER FAILOVER TAKEOVER is not supported: ")
+    assert (node.leadership_requests, node.admin.asked) == (0, [])
+
+
+def test_who_cannot_lead_is_told_why() -> None:
+    """A learner, and a node whose disk hangs."""
+    status = node_status(2, leader_id=1)
+    status.members[1].standing = LEARNER
+    assert "doesn't vote" in error_text(ask_node(status, "FAILOVER"))
+    node = FakeNode(node_status(2, leader_id=1), fit=FitnessStatus(is_disk_stalled=True))
+    assert "disk" in error_text(ask(open_session(node), "CLUSTER", "FAILOVER", "FORCE"))
+
+
+def error_text(reply: object) -> str:
+    """What an error says."""
+    assert isinstance(reply, Error)
+    return reply.text
+
+
+def test_learners_are_replicas_that_never_fail_over() -> None:
+    """redis CLUSTER NODES: nofailover; whoever has yet to catch up is loading, and in no slot map."""
+    status = node_status(1)
+    status.members[1].standing = LEARNER
+    status.members[2].standing = STAGED
+    lines = text(ask_node(status, "NODES")).splitlines()
+    assert [line.split()[2] for line in lines] == ["myself,master", "slave,nofailover", "slave,nofailover"]
+    reply = ask_node(status, "SLOTS")
+    assert isinstance(reply, list)
+    assert [node[1] for node in reply[0][2:]] == [7001, 7002]
+    reply = ask_node(status, "SHARDS")
+    assert isinstance(reply, list)
+    assert [node[b"health"] for node in reply[0][b"nodes"]] == [b"online", b"online", b"loading"]
+
+
+def test_a_former_leader_that_was_removed_is_master_of_nothing() -> None:
+    """The first voter stands for the leader until there is one."""
+    status = replace(node_status(3, leader_id=NOBODY), last_leader_id=9)
+    status.members[0].standing = LEARNER
+    assert status.master.node_id == 2
+
+
+def test_meet_and_forget_begin_a_change() -> None:
+    """redis CLUSTER MEET, FORGET; answered when it is done."""
+    node = FakeNode()
+    session = open_session(node)
+    waiting = ask(session, "CLUSTER", "MEET", "10.0.0.4", "7004")
+    forgetting = ask(session, "CLUSTER", "FORGET", N3.upper())
+    assert isinstance(waiting, Awaited)
+    assert isinstance(forgetting, Awaited)
+    assert node.admin.asked == [("add", "10.0.0.4", 17004, 0, False), ("remove", 3)]
+    assert (waiting.look(), waiting.timeout_ms) == (None, 5000)
+    node.admin.outcome = Done(4)
+    assert waiting.look() is forgetting.look() is OK
+
+
+def test_failover_without_a_leader_needs_force() -> None:
+    """There is nobody to hand over; forced, the voters are asked at once."""
     node = FakeNode(without_leader())
     session = open_session(node)
     assert ask(session, "CLUSTER", "FAILOVER") == Error(
         "ERR Master is down or failed, please use CLUSTER FAILOVER FORCE"
     )
-    forced = ask(session, "CLUSTER", "FAILOVER", "FORCE")
-    assert isinstance(forced, Error)
-    assert forced.prefix == "CLUSTERDOWN"
-    assert node.leadership_requests == 0
+    assert ask(session, "CLUSTER", "FAILOVER", "FORCE") is OK
+    assert (node.leadership_requests, node.admin.asked) == (0, [("campaign",)])
 
 
 def test_digest_comes_with_its_applied_index() -> None:

@@ -12,7 +12,7 @@ from tests.commands.fake_node import ask, open_session
     ("line", "start", "advice"),
     [
         ("REPLICAOF NO ONE", "ERR REPLICAOF is not supported: ", "CLUSTER FAILOVER"),
-        ("SLAVEOF h 1", "ERR SLAVEOF is not supported: ", "members"),
+        ("SLAVEOF h 1", "ERR SLAVEOF is not supported: ", "RAFT ADD"),
         ("SYNC", "ERR SYNC is not supported: ", "member"),
         ("PSYNC ? -1", "ERR PSYNC is not supported: ", "member"),
         ("FAILOVER", "ERR FAILOVER is not supported: ", "CLUSTER FAILOVER"),
@@ -30,6 +30,7 @@ from tests.commands.fake_node import ask, open_session
         ("CLUSTER SETSLOT 1 STABLE", "ERR CLUSTER SETSLOT is not supported: ", "all 16384"),
         ("CLUSTER FLUSHSLOTS", "ERR CLUSTER FLUSHSLOTS is not supported: ", "all 16384"),
         ("CLUSTER RESET HARD", "ERR CLUSTER RESET is not supported: ", "empty directories"),
+        ("CLUSTER REPLICATE x", "ERR CLUSTER REPLICATE is not supported: ", "RAFT ADD LEARNER"),
         ("CLUSTER SAVECONFIG", "ERR CLUSTER SAVECONFIG is not supported: ", "nodes.conf"),
         ("CLUSTER BUMPEPOCH", "ERR CLUSTER BUMPEPOCH is not supported: ", "terms"),
         ("CLUSTER SET-CONFIG-EPOCH 1", "ERR CLUSTER SET-CONFIG-EPOCH is not supported: ", "terms"),

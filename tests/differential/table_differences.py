@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
+_OWN_COMMANDS: Final = """
+raft|info raft|members raft|add raft|remove raft|promote raft|replace raft|transfer raft|snapshot raft|compact
+raft|digest raft|backup raft|help
+"""
+
 #: Commands that Redis 7.0 doesn't know.
 NEW_COMMANDS: Final = {
     "raft": "raftkv's own",
-    "raft|backup": "raftkv's own",
-    "raft|digest": "raftkv's own",
-    "raft|help": "raftkv's own",
+    **dict.fromkeys(_OWN_COMMANDS.split(), "raftkv's own"),
     "client|no-touch": "came with 7.2",
     "client|setinfo": "came with 7.2",
     "cluster|myshardid": "came with 7.2",

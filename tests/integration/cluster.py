@@ -119,7 +119,6 @@ class NodeProcess:
         """Start the process; returns before it serves."""
         assert not self.is_running(), f"node {self.node_id} runs already"
         environment = {name: text for name, text in os.environ.items() if not name.startswith("RAFTKV_")}
-        self._was_ended = self.is_paused = False
         with self.log_path.open("ab") as output:
             self._process = subprocess.Popen(
                 [
@@ -137,6 +136,8 @@ class NodeProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+        # After that: whoever looks on another thread must not take the old one's end for the new one's.
+        self._was_ended = self.is_paused = False
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the running process (SIGSTOP pauses it, SIGCONT lets it go on)."""

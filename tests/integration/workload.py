@@ -17,7 +17,7 @@ from tests.integration.history import ACKNOWLEDGED, END_OF_VALUE, REFUSED, Opera
 from tests.integration.wire import Hang, NoAnswer, Wire, error_prefix
 
 #: Errors after which nothing was done.
-_REFUSALS = frozenset({"MOVED", "CLUSTERDOWN", "TRYAGAIN", "LOADING"})
+_REFUSALS = frozenset({"MOVED", "CLUSTERDOWN", "TRYAGAIN", "LOADING", "MISCONF"})
 _PIPELINE_MAX = 4
 #: Milliseconds that an expiring key lives at most, and how many of the newest ones readers look at.
 _EXPIRY_MS_MAX = 400

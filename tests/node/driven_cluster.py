@@ -12,7 +12,7 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import hiredis
@@ -20,24 +20,33 @@ import hiredis
 from raftkv.commands import build_table
 from raftkv.config import Config, Member
 from raftkv.machine import Machine
+from raftkv.node.administration import GroupAdministration
+from raftkv.node.admission import ADMISSION, Admission
 from raftkv.node.clients import Clients
 from raftkv.node.clock_guard import ClockGuard
+from raftkv.node.compaction import Compactor
 from raftkv.node.connection import Connection
 from raftkv.node.disk_space import DiskSpace, Room
 from raftkv.node.disk_watch import DiskWatch
 from raftkv.node.fitness import Fitness
 from raftkv.node.group import Group
+from raftkv.node.invitations import answers_of_member
 from raftkv.node.observer import Observer
 from raftkv.node.roster import Roster
 from raftkv.node.saves import Saves
+from raftkv.node.snapshots import SnapshotProgress
 from raftkv.node.view import View
-from raftkv.raft import EntryId, Message, RaftCore, decode, encode
+from raftkv.raft import EntryId, RaftCore, decode
 from raftkv.runtime_settings import RuntimeSettings
+from raftkv.transport import Address
+from tests.node.driven_links import Links, NoSnapshots, Sized
+from tests.node.driven_newcomer import Newcomer
 from tests.node.driven_parts import NS_PER_MS, DrivenClock, DrivenDisk, DrivenLoop, StallingRows
 
 #: A lease lasts 475 ms, with 5 % of drift.
 ELECTION_TIMEOUT_MS = 500
 TABLE = build_table()
+CLUSTER_ID = bytes(16)
 
 
 class Socket(asyncio.Transport):
@@ -194,54 +203,6 @@ def request_bytes(request: str | list[bytes]) -> bytes:
     return b"*%d\r\n" % len(args) + b"".join(b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args)
 
 
-@dataclass
-class LinkStatus:
-    """What `View` asks of a peer link."""
-
-    is_connected: bool = True
-    conn_oks: int = 1
-    conn_errors: int = 0
-
-
-class Links:
-    """One node's way out; satisfies `group.Links`, and `Transport.status`."""
-
-    def __init__(self, cluster: Cluster, node_id: int) -> None:
-        self._cluster = cluster
-        self._node_id = node_id
-        self._queued: list[tuple[int, bytes]] = []
-
-    def send(self, to: int, group_id: int, messages: list[Message]) -> None:
-        assert group_id == 0
-        self._queued += [(to, encode(message)) for message in messages]
-
-    def flush(self) -> None:
-        queued, self._queued = self._queued, []
-        self._cluster.network.extend((self._node_id, to, data) for to, data in queued)
-
-    def status(self, _node_id: int) -> LinkStatus:
-        return LinkStatus()
-
-
-class Sized:
-    """What `View` asks of the stores."""
-
-    durable_index = 0
-
-    def size_bytes(self) -> int:
-        return 1000
-
-
-class NoSnapshots:
-    """For a log that is never dropped."""
-
-    def send_to(self, node_id: int) -> None:
-        raise AssertionError(f"node {node_id} lacks what no log here has dropped")
-
-    def install(self, entry_id: EntryId) -> None:
-        raise AssertionError(f"nobody sent a snapshot of {entry_id}")
-
-
 class NoBackups:
     """For rows that are on no disk."""
 
@@ -252,9 +213,13 @@ class NoBackups:
 class Node:
     """One node: its group, its clients and what they stand on."""
 
-    def __init__(self, cluster: Cluster, config: Config, seed: int) -> None:
+    def __init__(
+        self, cluster: Cluster, config: Config, seed: int, *, joined_with_nonce: bytes | None = None
+    ) -> None:
+        """A founder, or a node that joined, which knows no voters until the log says who they are."""
         self.cluster = cluster
         self.node_id = config.node_id
+        self.nonce = joined_with_nonce or b"nonce of founder %d" % config.node_id
         clock = self.clock = DrivenClock()
         self.loop = DrivenLoop(clock)
         self.disk = DrivenDisk()
@@ -267,8 +232,9 @@ class Node:
         self.observer = Observer(clock, config, tick_ns=10 * NS_PER_MS)
         self.was_told_to_stop = False
         self.machine = Machine(self.rows, TABLE, cache_bytes_max=config.cache_bytes_max)
+        raft_config = config.raft_config()
         self.core = RaftCore(
-            config.raft_config(),
+            replace(raft_config, voters=()) if joined_with_nonce else raft_config,
             self.disk.hard_state,
             self.disk,
             applied=EntryId(0, 0),
@@ -295,6 +261,15 @@ class Node:
         )
         self.roster = Roster(config, lambda: self.core.membership)
         self.disk.on_synced = self.group.on_synced
+        self.admission = Admission(
+            config=config,
+            nonce=self.nonce,
+            cluster_id=CLUSTER_ID,
+            group=self.group,
+            roster=self.roster,
+            peers=self.links,
+            now_ns=clock.now_ns,
+        )
         self._make_front(config)
         #: Time stands still for it: it does nothing, and nothing reaches it.
         self.is_stopped = False
@@ -310,19 +285,40 @@ class Node:
             clock, drift_percent=config.clock_drift_percent, references=[lambda: clock.reference_ns]
         )
         self.fitness = Fitness(self.group, self.disk_watch, DiskSpace(lambda: self.room, config), guard)
+        self.stores = Sized()
+        self.compactor = Compactor(
+            self.disk,
+            config=config,
+            durable_index=lambda: self.stores.durable_index,
+            needed_index=lambda: None,
+        )
+        #: What is on its way, as the exchange of snapshots would tell.
+        self.snapshots = SnapshotProgress(outgoing=[], incoming=None)
+        saves = Saves(self.flushes_waiting.append, clock)
         self.view = View(
-            cluster_id=bytes(16),
+            cluster_id=CLUSTER_ID,
             settings=self.settings,
             table=TABLE,
             clock=clock,
             group=self.group,
             roster=self.roster,
             transport=self.links,
-            log_store=Sized(),
-            kv_store=Sized(),
-            saves=Saves(self.flushes_waiting.append, clock),
+            log_store=self.stores,
+            kv_store=self.stores,
+            saves=saves,
             observer=self.observer,
             fitness=self.fitness,
+            administration=GroupAdministration(
+                own=config.member,
+                cluster_id=CLUSTER_ID,
+                group=self.group,
+                admission=self.admission,
+                saves=saves,
+                compactor=self.compactor,
+                durable_index=lambda: self.stores.durable_index,
+                ask=self._ask,
+            ),
+            progress=lambda: self.snapshots,
             backups=NoBackups(),
             request_stop=self._note_stop,
         )
@@ -336,7 +332,20 @@ class Node:
         )
 
     def _on_members(self) -> None:
-        self.roster.refresh()
+        self.admission.on_members()
+
+    def _ask(
+        self, address: Address, kind: int, question: bytes, on_answer: Callable[[bytes | str], None]
+    ) -> None:
+        answer = self.cluster.answer_at(address, kind, question)
+        self.loop.call_soon(lambda: on_answer(answer))
+
+    def flush(self) -> None:
+        """End the flushes that clients asked for."""
+        self.stores.durable_index = self.core.last_applied
+        waiting, self.flushes_waiting[:] = list(self.flushes_waiting), []
+        for on_done in waiting:
+            on_done()
 
     def _on_settings(self, config: Config) -> None:
         self.group.config = config
@@ -397,6 +406,56 @@ class Cluster:
             for member in members
         }
         self._ticks_due = 0
+        self._seed = seed
+        #: Nodes that wait to be taken in, by where they listen for peers.
+        self.newcomers: dict[Address, Newcomer] = {}
+
+    def add_newcomer(self, port: int, *, nonce: bytes = b"of a new directory") -> Newcomer:
+        """A node with an empty directory, waiting for an invitation."""
+        newcomer = Newcomer(self, Member(1, "127.0.0.1", port), nonce=nonce)
+        self.newcomers[newcomer.address] = newcomer
+        return newcomer
+
+    def admit(self, newcomer: Newcomer, node_id: int) -> None:
+        """Let a newcomer go on as the member that it has become."""
+        del self.newcomers[newcomer.address]
+        some = next(iter(self.nodes.values()))
+        member = replace(newcomer.member, node_id=node_id)
+        config = replace(
+            some.settings.config,
+            node_id=node_id,
+            members=(member,),
+            port=member.port,
+            peer_port=member.peer_port,
+            announce_host="",
+            announce_port=0,
+            announce_peer_port=0,
+        )
+        node = self.nodes[node_id] = Node(self, config, self._seed, joined_with_nonce=newcomer.nonce)
+        node.clock.ns, node.clock.reference_ns = some.clock.ns, some.clock.reference_ns
+
+    def answer_at(self, address: Address, kind: int, question: bytes) -> bytes | str:
+        """What is answered to a question on a peer port, or why nothing is."""
+        if address in self.newcomers:
+            return self.newcomers[address].answer(kind, question)
+        for node in self.nodes.values():
+            if node.settings.config.member.peer_port == address[1]:
+                if kind == ADMISSION:
+                    return node.admission.on_question(question)
+                return answers_of_member(CLUSTER_ID, node.node_id)(question)
+        return "Connection refused"
+
+    def tell_addresses(self) -> None:
+        """Let the log know how the founders are reached, as nodes do that serve for a while."""
+        self.run_until(lambda: self._tell_addresses())
+
+    def _tell_addresses(self) -> bool:
+        leader = self.leader
+        if leader is not None:
+            leader.admission.on_tick()
+        if leader is None or leader.roster.untold():
+            return False
+        return all(node.core.committed_membership == leader.core.membership for node in self.nodes.values())
 
     def __getitem__(self, node_id: int) -> Node:
         return self.nodes[node_id]
@@ -413,9 +472,13 @@ class Cluster:
         """Deliver or lose all messages that are under way; say whether there was one."""
         underway, self.network = self.network, deque()
         for sender, to, data in underway:
-            node = self.nodes[to]
-            if (sender, to) not in self.cut and not node.is_stopped:
-                node.group.on_messages([decode(data)])
+            if to not in self.nodes or (sender, to) in self.cut or self.nodes[to].is_stopped:
+                continue
+            refusal = self.nodes[to].admission.welcomes(sender)
+            if refusal is None:
+                self.nodes[to].group.on_messages([decode(data)])
+            else:
+                self.nodes[sender].admission.on_refused(to, refusal.code, refusal.reason)
         return bool(underway)
 
     def turn(self) -> bool:
@@ -445,6 +508,9 @@ class Cluster:
                 node.clock.advance(1)
                 if not node.is_stopped and self._ticks_due % 10 == 0:
                     node.tick()
+            if self._ticks_due % 100 == 0:
+                for newcomer in list(self.newcomers.values()):
+                    newcomer.tick()
             self.settle()
 
     def run_until(self, is_done: Callable[[], object], ms_max: int = 10_000) -> None:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from raftkv.applied import AppliedState
-from raftkv.raft import Entry, HardState
+from raftkv.raft import Entry, EntryId, HardState
 from tests.memory_rows import MemoryRows
 
 NS_PER_MS = 1_000_000
@@ -72,6 +72,9 @@ class DrivenDisk:
     def __init__(self) -> None:
         self.hard_state = HardState()
         self.entries: list[Entry] = []
+        #: The last entry that was dropped.
+        self.boundary = EntryId(0, 0)
+        self.appended_bytes = 0
         self.on_synced: Callable[[int], None] = lambda _: None
         #: An fsync begins, and ends.
         self.on_begun: Callable[[], None] = lambda: None
@@ -81,19 +84,31 @@ class DrivenDisk:
         self._in_flight: int | None = None
         self._requested = 0
 
-    first_index = 1
+    @property
+    def first_index(self) -> int:
+        return self.boundary.index + 1
 
     @property
     def last_index(self) -> int:
-        return len(self.entries)
+        return self.boundary.index + len(self.entries)
 
     def term_at(self, index: int) -> int:
-        return self.entries[index - 1].term if index else 0
+        assert index >= self.boundary.index, f"entry {index} was dropped"
+        return (
+            self.boundary.term
+            if index == self.boundary.index
+            else self.entries[index - self.first_index].term
+        )
+
+    def compact(self, to_index: int) -> None:
+        """Drop entries, as `GroupLog.compact` does."""
+        self.boundary = EntryId(self.term_at(to_index), to_index)
+        self.entries = [entry for entry in self.entries if entry.index > to_index]
 
     def read(self, first: int, end: int, bytes_max: int) -> list[Entry]:
         chosen: list[Entry] = []
         size_bytes = 0
-        for entry in self.entries[first - 1 : end - 1]:
+        for entry in self.entries[first - self.first_index : end - self.first_index]:
             size_bytes += len(entry.payload)
             if chosen and size_bytes > bytes_max:
                 break
@@ -104,8 +119,9 @@ class DrivenDisk:
         self.hard_state = hard_state or self.hard_state
         if entries:
             assert entries[0].index <= self.last_index + 1, "a gap in the log"
-            del self.entries[entries[0].index - 1 :]
+            del self.entries[entries[0].index - self.first_index :]
             self.entries.extend(entries)
+            self.appended_bytes += sum(len(entry.payload) for entry in entries)
 
     def request(self, ticket: int) -> None:
         """Take a ticket, as `SyncWriter.request` does."""
