@@ -50,6 +50,8 @@ class BackupRequest:
     node: Place
     target: Path
     password: str = ""
+    #: Bytes per second that the node reads and sends at most; 0: as many as it can.
+    rate_bytes_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ def run_backup(request: BackupRequest) -> int:
     begun = download.begin()
     try:
         with byte_bar(f"backup of node {begun.node_id}") as on_bytes:
-            download.fetch(BackupWriter(target, begun.manifest), on_bytes)
+            pace = _Pace(request.rate_bytes_max)
+            download.fetch(BackupWriter(target, begun.manifest), pace, on_bytes)
     except (BackupFailed, StatusUnavailable):
         sys.stderr.write(f"raftkv: what has come is in {part_of(target)}; the same command goes on with it\n")
         raise
@@ -150,6 +153,25 @@ def _begun_of(reply: Any) -> _Begun:
     return _Begun(bytes(backup_id), Manifest.decode(manifest), cluster_id.decode(), int(node_id))
 
 
+class _Pace:
+    """Keeps a download below a rate: the node has clients to serve."""
+
+    def __init__(self, rate_bytes_max: int) -> None:
+        self._rate_bytes_max = rate_bytes_max
+        #: When the next bytes may be asked for.
+        self._next_time = time.monotonic()
+
+    def wait_after(self, size_bytes: int) -> None:
+        """Wait as long as these bytes were to take."""
+        if not self._rate_bytes_max:
+            return
+        now = time.monotonic()
+        # Time that was lost is not made up for.
+        self._next_time = max(self._next_time, now - 1) + size_bytes / self._rate_bytes_max
+        if self._next_time > now:
+            time.sleep(self._next_time - now)
+
+
 class _Download:
     """The way to one node, with as many connections one after the other as it takes."""
 
@@ -173,7 +195,7 @@ class _Download:
         self._info = BackupInfo(begun.cluster_id, begun.node_id, time.time_ns() // 1_000_000, __version__)
         return begun
 
-    def fetch(self, writer: BackupWriter, on_bytes: OnBytes) -> None:
+    def fetch(self, writer: BackupWriter, pace: _Pace, on_bytes: OnBytes) -> None:
         """Fetch what is missing until the backup is whole. Raises BackupFailed, StatusUnavailable."""
         incoming = writer.incoming
         total = incoming.manifest.size_bytes
@@ -185,6 +207,7 @@ class _Download:
                     data = self._read(missing.name, offset, min(_CHUNK_BYTES, end - offset))
                     incoming.write(missing.name, offset, data)
                     offset += len(data)
+                    pace.wait_after(len(data))
                     on_bytes(total - incoming.missing_bytes, total)
             damaged = writer.finish(self._info)
             if not damaged:

@@ -79,6 +79,10 @@ def backup(
     node: Annotated[
         str, typer.Option("--node", metavar="HOST:PORT", help="Any node; its port for clients.")
     ] = "127.0.0.1:7001",
+    rate_mb: Annotated[
+        int,
+        typer.Option("--rate", min=0, metavar="MB", help="Megabytes a second at most; 0: as many as come."),
+    ] = 64,
     is_verification: Annotated[
         bool, typer.Option("--verify", help="Verify the backup at PATH instead.")
     ] = False,
@@ -103,7 +107,7 @@ def backup(
         if is_verification:
             raise typer.Exit(run_verify(path))
         password = given_password(word=word, path=password_path, environ=os.environ)
-        raise typer.Exit(run_backup(BackupRequest(place_of(node), path, password)))
+        raise typer.Exit(run_backup(BackupRequest(place_of(node), path, password, rate_mb << 20)))
 
 
 def recover(
