@@ -286,8 +286,12 @@ class Scan(Iterator[tuple[bytes, bytes]]):
 
 
 def read_applied(path: Path) -> AppliedState:
-    """Tell how far a closed store has come, leaving it as it is. Raises StorageFailure."""
-    with opened_to_read(path, state_options(block_cache_bytes=1 << 20), what="the state") as database:
+    """Tell how far a closed store has come, leaving it as it is; its parent can be written to.
+
+    Raises StorageFailure.
+    """
+    options = state_options(block_cache_bytes=1 << 20)
+    with opened_to_read(path, options, what="the state", scratch=path.parent) as database:
         row = database.get(APPLIED_KEY)
     return applied_of(row)
 

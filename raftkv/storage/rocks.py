@@ -78,15 +78,20 @@ def open_database(path: Path, options: Options, *, create: bool, what: str) -> R
 
 
 @contextmanager
-def opened_to_read(path: Path, options: Options, *, what: str) -> Iterator[Rdict]:
+def opened_to_read(
+    path: Path, options: Options, *, what: str, scratch: Path | None = None
+) -> Iterator[Rdict]:
     """Open a closed database only to read it, leaving every byte and every name as it is.
+
+    A directory of links to its files is made in `scratch`, with a name that begins with "0."; None: where
+    the system has room for what passes, which a node may not count on.
 
     What the block gets from the database must be gone at its end. rocksdict's exceptions in it, and those
     of the opening, are raised as StorageFailure, the system's too.
     """
     try:
         # rocksdict writes its own file into a database that it only reads, and RocksDB its diary.
-        with TemporaryDirectory(prefix="raftkv-") as view:
+        with TemporaryDirectory(prefix="0.", dir=scratch) as view:
             for name in os.listdir(path):
                 if name not in _WRITTEN_BY_READERS:
                     os.symlink((path / name).absolute(), Path(view) / name)

@@ -73,7 +73,7 @@ def _fresh_directory(snapshots_path: Path) -> Path:
     """Give a path that isn't taken; RocksDB makes the directory."""
     try:
         snapshots_path.mkdir(exist_ok=True)
-        # RocksDB collects the files of a checkpoint in "<name>.tmp".
+        # RocksDB collects the files of a checkpoint in "<name>.tmp"; "0...." is from reading one.
         numbers = [int(name.partition(".")[0]) for name in os.listdir(snapshots_path)]
     except OSError as error:
         raise StorageFailure(f"making a snapshot in {snapshots_path}", error) from error

@@ -149,6 +149,18 @@ def test_founders_of_different_data_form_no_cluster(filled: Cluster, tmp_path: P
         fresh.close()
 
 
+def test_restored_founder_joins_no_other_cluster(filled: Cluster, tmp_path: Path) -> None:
+    """Its data is not that cluster's."""
+    backup = backed_up(filled.node(1), tmp_path / "backup")
+    data_dir = str(tmp_path / "data")
+    told = raftkv("restore", str(backup), "--data-dir", data_dir, "--node-id", "1", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    place = f"127.0.0.1:{filled.node(1).port}@{filled.node(1).peer_port}"
+    told = raftkv("serve", "--data-dir", data_dir, "--join", place, cwd=tmp_path)
+    assert told.returncode == 1
+    assert "was made for node 1 to found a cluster; empty it to join one" in told.stderr
+
+
 def test_second_backup_waits_for_its_turn(filled: Cluster) -> None:
     """Each keeps files that would be gone otherwise; END and a wrong id are told apart."""
     node = filled.followers()[0]

@@ -194,6 +194,25 @@ def test_many_damages_never_crash_an_inspection(whole: Path, tmp_path: Path, see
     assert isinstance(inspect_fully(copy, nobody), Report)
 
 
+@pytest.mark.parametrize("content", [b"", b"{}", b"rubbish", b'{"directory": "state-1"}'])
+def test_damaged_pointer_is_found(copy: Path, content: bytes) -> None:
+    """Nobody can tell then which state counts."""
+    (copy / "STATE").write_bytes(content)
+    assert [part for part, _ in found_in(copy)] == ["STATE"]
+
+
+def test_state_that_no_pointer_names_is_found(copy: Path) -> None:
+    """An older one would be taken for the newest."""
+    shutil.copytree(copy / "state", copy / "state-1")
+    assert [part for part, _ in found_in(copy)] == ["STATE"]
+
+
+def test_unfinished_restore_is_found(copy: Path) -> None:
+    """It is no node's yet."""
+    (copy / "RESTORING").touch()
+    assert [part for part, _ in found_in(copy)] == ["FORMAT"]
+
+
 def test_log_with_a_gap_is_found(copy: Path) -> None:
     """A node at its start reads the newest entries only."""
     change_log(copy, e100=None)
