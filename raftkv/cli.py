@@ -155,7 +155,7 @@ def serve(
     if parent_pid is not None:
         exit_with_parent(parent_pid)
     config = _config_of(path, {key: text for key, text in texts.items() if text is not None})
-    from raftkv.node.node import run_node
+    from raftkv.node.running import run_node
 
     raise typer.Exit(run_node(config, path))
 

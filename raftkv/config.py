@@ -8,7 +8,7 @@ the node runs, and under which of Redis's names, is `runtime_settings`' business
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from raftkv.config_values import (
@@ -22,6 +22,7 @@ from raftkv.config_values import (
     Number,
     Size,
     Text,
+    address_to_join,
     join_address,
 )
 from raftkv.raft.types import RaftConfig
@@ -78,6 +79,20 @@ class Config:
     members: tuple[Member, ...] = field(
         default=(),
         metadata=_key(Members(), "all members of the cluster, this node included, the same on each"),
+    )
+    #: HOST:PORT[@PEER_PORT] of any member, PEER_PORT being PORT + 10000 unless given; or "invitation". A node
+    #: that joins gets its id from the cluster, and has no `members` of its own. Stays set afterwards.
+    join: str = field(
+        default="",
+        metadata=_key(
+            Text(may_be_empty=True), "a member of the cluster that this node joins, or 'invitation'"
+        ),
+    )
+    join_in_place_of: int = field(
+        default=0, metadata=_key(Integer(0, 65535), "id of the voter that the joining node replaces; 0: none")
+    )
+    join_as_learner: bool = field(
+        default=False, metadata=_key(Flag(), "the joining node gets all data and never votes")
     )
     #: One address or host name. Anything but loopback needs `requirepass`, or `protected_mode` off.
     bind: str = field(
@@ -372,6 +387,7 @@ class Config:
         _check_members(self)
         _check_announced(self)
         _check_sizes(self)
+        _check_join(self)
 
     @property
     def member(self) -> Member:
@@ -383,8 +399,12 @@ class Config:
         """Every member but this node."""
         return tuple(member for member in self.members if member.node_id != self.node_id)
 
+    def of_joined(self, node_id: int) -> Config:
+        """Return the settings of the same node as the member that it became by joining."""
+        return replace(self, node_id=node_id, members=(replace(self.member, node_id=node_id),))
+
     def raft_config(self) -> RaftConfig:
-        """Return what the Raft core needs to know."""
+        """Return what the Raft core needs to know, for a new cluster of the `members`."""
         return RaftConfig(
             node_id=self.node_id,
             voters=tuple(member.node_id for member in self.members),
@@ -499,6 +519,19 @@ def _check_reachable_only_as_allowed(config: Config) -> None:
             "need a password, but the peer port asks for none: it must be kept from strangers still",
             key="bind",
         )
+
+
+def _check_join(config: Config) -> None:
+    if not config.join:
+        return
+    if config.other_members:
+        raise ConfigError(
+            "leave it out, or members: who joins learns from the cluster who is in it", key="join"
+        )
+    try:
+        address_to_join(config.join)
+    except ValueError as refusal:
+        raise ConfigError(f"{config.join!r} can't be taken: it {refusal}", key="join") from None
 
 
 def _check_sizes(config: Config) -> None:

@@ -17,6 +17,8 @@ _SIZE = re.compile(r"(\d+)(b|k|kb|m|mb|g|gb)?", re.IGNORECASE)
 _SIZE_UNITS = {"b": 1, "k": 1000, "kb": 1 << 10, "m": 10**6, "mb": 1 << 20, "g": 10**9, "gb": 1 << 30}
 _MEMBER_KEYS = ("id", "host", "port", "peer_host", "peer_port")
 
+#: Instead of an address: wait until a member comes (redis CLUSTER MEET).
+INVITATION = "invitation"
 #: A node's peer port is its client port plus this unless it is set (as in Redis Cluster).
 PEER_PORT_OFFSET = 10_000
 
@@ -239,6 +241,25 @@ class Members:
 def join_address(host: str, port: int) -> str:
     """Write host:port, an IPv6 host in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def address_to_join(text: str) -> tuple[str, int] | None:
+    """Read HOST:PORT of a member's clients, or HOST:PORT@PEER_PORT, as where its peers find it.
+
+    None: `text` says to wait for an invitation. Raises ValueError.
+    """
+    if text == INVITATION:
+        return None
+    place, at, peer_text = text.partition("@")
+    host, port_text = _split_address(place)
+    number = Integer(_PORTS[0], _PORTS[-1])
+    if not host:
+        raise ValueError("must be HOST:PORT[@PEER_PORT]")
+    port = int(number.parse(port_text))
+    peer_port = int(number.parse(peer_text)) if at else port + PEER_PORT_OFFSET
+    if peer_port not in _PORTS:
+        raise ValueError(f"needs @PEER_PORT: {port} + {PEER_PORT_OFFSET} is no port")
+    return host, peer_port
 
 
 def _member_of(table: object) -> Member:

@@ -63,6 +63,9 @@ OTHER_VALUES = {
     "snapshot_rate_bytes_max": "0",
     "log_cache_bytes_max": "16777216",
     "cache_bytes_max": "1048576",
+    "join": "127.0.0.1:7001@17001",
+    "join_in_place_of": "2",
+    "join_as_learner": "yes",
     "flush_commands_max": "1000",
     "flush_bytes_max": "8388608",
     "log_tail_bytes": "4194304",
@@ -138,7 +141,7 @@ def test_unknown_key_names_its_source_and_the_nearest() -> None:
         "environment: there is no setting 'RAFTKV_PROT'; did you mean 'RAFTKV_PORT'?"
     )
     far = refusal({"zzz": 1})
-    assert far.startswith("node.toml: there is no setting 'zzz'; allowed are node_id, members, bind, ")
+    assert far.startswith("node.toml: there is no setting 'zzz'; allowed are node_id, members, join, ")
 
 
 @pytest.mark.parametrize(

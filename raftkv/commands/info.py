@@ -319,6 +319,9 @@ def _raft(report: Report) -> Fields:
     yield "raft_current_term", raft.current_term
     yield "raft_num_nodes", len(status.members)
     yield "raft_num_voting_nodes", sum(member.is_voter for member in status.members)
+    membership = status.membership
+    yield "raft_voters", ",".join(map(str, sorted(membership.voter_ids)))
+    yield "raft_learners", ",".join(map(str, membership.learners))
     for member in _others(status):
         yield f"raft_node{member.node_id}", _raft_node(status, member)
     yield "raft_log_entries", raft.last_index - raft.first_index + 1

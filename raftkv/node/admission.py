@@ -179,10 +179,15 @@ class Admission:
         self._group.core.step_down(self._now_ns())
         self._peers.set_peers({})
 
-    def tell_addresses(self) -> None:
-        """As the leader, let the log know how members are reached of whom it doesn't; now and then."""
-        if not self._group.is_serving:
-            return
+    def on_tick(self) -> None:
+        """Now and then: see whether this node is a member still; as the leader, tell the log addresses."""
+        if self._group.core.is_removed:
+            self._note_removed()
+        if self._group.is_serving:
+            self._tell_addresses()
+
+    def _tell_addresses(self) -> None:
+        """Let the log know how members are reached of whom it doesn't."""
         for member in self._roster.untold():
             nonce = self._nonce if member.node_id == self._config.node_id else b""
             try:

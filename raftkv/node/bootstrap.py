@@ -28,7 +28,7 @@ from raftkv.node.formation import (
     encode_report,
 )
 from raftkv.raft.types import ProtocolError
-from raftkv.storage import DataDirRefused, Identity
+from raftkv.storage import Identity
 from raftkv.transport import Refused as RefusedByPeer
 from raftkv.transport import failure_text
 
@@ -91,7 +91,7 @@ def open_identity(
 ) -> Identity:
     """Give the identity in the directory, made of the arguments if it is new, with today's addresses.
 
-    Raises DataDirRefused when the directory's cluster has other members than configured.
+    A directory whose cluster was founded by others than are configured is left as it is.
     """
     identity = store.identity
     if identity is None:
@@ -100,11 +100,15 @@ def open_identity(
     elif identity.members == members:
         return identity
     elif identity.cluster_id is not None and _ids(identity.members) != _ids(members):
-        raise DataDirRefused(
-            store.path,
-            f"its cluster has the members {_ids(identity.members)}, and the configuration"
-            f" lists {_ids(members)}; configure the members that it has",
+        # The log knows who is a member by now; who founded the cluster stays as it was.
+        log.info(
+            "node %d: the configuration lists the members %s; the cluster was founded by %s, and its log"
+            " says who its members are",
+            node_id,
+            _ids(members),
+            _ids(identity.members),
         )
+        return identity
     else:
         identity = replace(identity, members=members)
     store.save_identity(identity)

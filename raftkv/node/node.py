@@ -7,12 +7,10 @@ at once: what can't be sure must not go on answering.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import random
 import signal
-import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -21,12 +19,12 @@ from pathlib import Path
 from raftkv import __version__
 from raftkv.commands import build_table
 from raftkv.commands.table import CommandTable
-from raftkv.config import Config
+from raftkv.config import Config, join_address
 from raftkv.machine import Machine
 from raftkv.node.administration import GroupAdministration
 from raftkv.node.admission import ADMISSION, Admission
 from raftkv.node.asking import Asker
-from raftkv.node.bootstrap import form_cluster, open_identity
+from raftkv.node.bootstrap import answers_of_formed, form_cluster, open_identity
 from raftkv.node.clients import Clients, bind_socket
 from raftkv.node.clock import Clock
 from raftkv.node.clock_guard import ClockBroken, ClockGuard
@@ -35,7 +33,8 @@ from raftkv.node.disk_space import DiskSpace, room_of
 from raftkv.node.disk_watch import DiskWatch
 from raftkv.node.fitness import Fitness
 from raftkv.node.group import Group
-from raftkv.node.invitations import INVITE, answers_of_member
+from raftkv.node.invitations import INVITE, Invitations, answers_of_member
+from raftkv.node.joining import Joining
 from raftkv.node.observer import Observer
 from raftkv.node.open_files import room_for_clients
 from raftkv.node.roster import Roster
@@ -54,9 +53,8 @@ from raftkv.raft import (
 )
 from raftkv.runtime_settings import RuntimeSettings
 from raftkv.storage import (
-    SWITCH_INTERVAL_SECONDS,
+    NO_ID,
     DataDir,
-    DataDirRefused,
     Flusher,
     GroupLog,
     Identity,
@@ -77,72 +75,14 @@ GROUP_ID = 0
 _TICK_SECONDS = 0.01
 #: Ticks between two signs of life to the watchdog.
 _TICKS_PER_SIGN = 10
-#: A shorter time would be over between two signs of life.
-_LOOP_STALL_MS_MIN = 1000
 #: Seconds between two looks at the size of the log.
 _LOG_SIZE_SECONDS = 10.0
 #: Seconds that a leader gives its followers to take over before it stops anyway.
 _HANDOVER_SECONDS = 2.0
 #: Seconds that clients' pending writes get to settle on the way out.
 _SETTLE_SECONDS = 1.0
-#: No full collections: with 600,000 keys in the cache each stopped the loop for 0.17 s. What is freed in
-#: cycles here (connections, tasks) is young when it dies, and nothing in the caches refers back. While keys
-#: are loaded, what the others look at is mostly new records: 5 ms each time, where ten times 50,000 took 60.
-_GC_THRESHOLDS = (20_000, 5, 1_000_000)
 #: Slack on top of the largest command: the entry's and the frame's own bytes.
 _FRAME_SLACK_BYTES = 1 << 20
-
-
-def run_node(config: Config, config_path: Path | None = None) -> int:
-    """Run one node until it is told to stop; give the process's exit code (0: it stopped cleanly).
-
-    `config_path` is the file that CONFIG REWRITE writes to, if there is one.
-    """
-    logging.basicConfig(
-        level=config.log_level.upper(),
-        format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
-    config = _config_that_fits(config)
-    # Before there is any thread or open file: it is a fork.
-    watchdog = _watchdog_of(config)
-    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-    gc.set_threshold(*_GC_THRESHOLDS)
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
-            return runner.run(Node(config, config_path, watchdog).run())
-    except (StorageFailure, DataDirRefused) as failure:
-        log.critical("node %d: stopped: %s", config.node_id, failure)
-    except OSError as failure:
-        log.critical("node %d: can't start: %s", config.node_id, failure)
-    return 1
-
-
-def _watchdog_of(config: Config) -> Watchdog | None:
-    limit_ms = config.loop_stall_ms
-    return Watchdog(limit_ms=max(limit_ms, _LOOP_STALL_MS_MIN)) if limit_ms else None
-
-
-def _config_that_fits(config: Config) -> Config:
-    """Let no more clients in than the operating system has files for (redis adjustOpenFilesLimit)."""
-    room = room_for_clients(config.clients_max)
-    if room == config.clients_max:
-        return config
-    log.warning(
-        "node %d: this process may open few files (ulimit -n), so that maxclients is %d instead of %d",
-        config.node_id,
-        room,
-        config.clients_max,
-    )
-    return replace(config, clients_max=room)
-
-
-def _loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop]:
-    if config.loop == "asyncio":
-        return asyncio.new_event_loop
-    import uvloop
-
-    return uvloop.new_event_loop
 
 
 @dataclass(slots=True)
@@ -194,11 +134,9 @@ class Node:
 
     async def _serve(self, stack: AsyncExitStack) -> None:
         config = self._config
-        data_dir = DataDir.open(Path(config.data_dir), config.node_id)
+        data_dir = DataDir.open(Path(config.data_dir), None if config.join else config.node_id)
         stack.callback(data_dir.close)
-        members = tuple((member.node_id, member.peer_address) for member in config.members)
-        nonce = os.urandom(16)
-        identity = open_identity(data_dir, node_id=config.node_id, members=members, nonce=nonce)
+        identity = self._open_identity(data_dir)
         # Once the cluster is formed its log and state exist: one that is missing was lost.
         is_new = identity.cluster_id is None
         log_store = LogStore(data_dir.log_path, create=is_new)
@@ -211,14 +149,17 @@ class Node:
         if config.standalone_port:
             standalone_socket = bind_socket(config.bind, config.standalone_port)
             stack.callback(standalone_socket.close)
+        if config.join:
+            if identity.cluster_id is None and not await self._unless_stopped(self._join(data_dir)):
+                return
+            config = self._adopt_id(data_dir)
         transport = self._make_transport()
         await transport.listen()
         stack.push_async_callback(transport.close)
-        forming = form_cluster(
-            data_dir, transport, node_id=config.node_id, members=members, nonce=nonce, random=self._random
-        )
-        cluster_id = await self._unless_stopped(forming)
-        if cluster_id is None:
+        if config.join:
+            assert data_dir.identity is not None, "it has joined"
+            transport.answer_bootstrap(answers_of_formed(data_dir.identity))
+        elif not await self._unless_stopped(self._form(data_dir, transport)):
             return
         settle_log_with_state(log_store.group(GROUP_ID), kv_store.applied, data_dir.installed)
         assert data_dir.identity is not None, "the cluster is formed"
@@ -240,8 +181,65 @@ class Node:
         await self._stop.wait()
         await self._hand_over()
 
+    def _open_identity(self, data_dir: DataDir) -> Identity:
+        """Give who this node is, as far as its directory knows; a new one is told."""
+        config = self._config
+        nonce = os.urandom(16)
+        if not config.join:
+            return open_identity(data_dir, node_id=config.node_id, members=_addresses(config), nonce=nonce)
+        if data_dir.identity is None:
+            data_dir.save_identity(Identity(NO_ID, (), nonce))
+        assert data_dir.identity is not None, "it was saved"
+        return data_dir.identity
+
+    async def _form(self, data_dir: DataDir, transport: Transport) -> bytes:
+        config = self._config
+        return await form_cluster(
+            data_dir,
+            transport,
+            node_id=config.node_id,
+            members=_addresses(config),
+            nonce=os.urandom(16),
+            random=self._random,
+        )
+
+    async def _join(self, data_dir: DataDir) -> bytes:
+        """Become a member of a cluster that there is; what was given is saved then. Raises JoinRefused."""
+        identity = data_dir.identity
+        assert identity is not None, "a newcomer has a nonce"
+        # Only for questions: nobody is a peer yet.
+        transport = self._make_transport(peers={})
+        await transport.listen()
+        try:
+            joining = Joining(
+                self._config,
+                nonce=identity.nonce,
+                ask=lambda address, question: transport.ask_address(address, question, kind=ADMISSION),
+                random=self._random,
+            )
+            invitations = Invitations(nonce=identity.nonce, on_invited=joining.on_invited)
+            transport.answer_questions(INVITE, invitations.on_question)
+            admitted = await joining.run()
+        finally:
+            await transport.close()
+        members = tuple((node_id, join_address(host, port)) for node_id, host, port in admitted.members)
+        data_dir.save_identity(
+            replace(identity, node_id=admitted.node_id, members=members, cluster_id=admitted.cluster_id)
+        )
+        log.info("node %d: joined cluster %s", admitted.node_id, admitted.cluster_id.hex())
+        return admitted.cluster_id
+
+    def _adopt_id(self, data_dir: DataDir) -> Config:
+        """Go on as the member that this node became when it joined."""
+        assert data_dir.identity is not None, "it has joined"
+        config = self._config = self._config.of_joined(data_dir.identity.node_id)
+        self._settings = RuntimeSettings(
+            config, on_change=self._on_settings, room_for_clients=room_for_clients
+        )
+        return config
+
     async def _unless_stopped(self, forming: Coroutine[None, None, bytes]) -> bytes | None:
-        """Await the forming of the cluster; None: the node was told to stop first."""
+        """Await the forming of the cluster, or its joining; None: the node was told to stop first."""
         task = asyncio.create_task(forming)
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -253,12 +251,14 @@ class Node:
 
     # -- wiring -----------------------------------------------------------------------------
 
-    def _make_transport(self) -> Transport:
+    def _make_transport(self, peers: dict[int, Address] | None = None) -> Transport:
         config = self._config
+        if peers is None:
+            peers = {each.node_id: (each.peer_host, each.peer_port) for each in config.other_members}
         return Transport(
             node_id=config.node_id,
             bind=(config.bind, config.peer_port),
-            peers={member.node_id: (member.peer_host, member.peer_port) for member in config.other_members},
+            peers=peers,
             on_messages=self._on_messages,
             on_snapshot=self._on_snapshot_frame,
             welcomes=self._welcomes,
@@ -286,7 +286,7 @@ class Node:
         group_log = disks.log_store.group(GROUP_ID)
         machine = Machine(disks.kv_store, table, cache_bytes_max=config.cache_bytes_max)
         self._observer.attach(table, machine.commands)
-        core = self._make_core(machine, group_log)
+        core = self._make_core(identity, machine, group_log)
         roster = Roster(config, lambda: core.membership)
         writer, saves = self._start_threads(stack, disks)
         snapshots = self._make_snapshots(stack, disks, group_log)
@@ -339,9 +339,11 @@ class Node:
         self._tick()
         self._watch_log_size()
 
-    def _make_core(self, machine: Machine, group_log: GroupLog) -> RaftCore:
+    def _make_core(self, identity: Identity, machine: Machine, group_log: GroupLog) -> RaftCore:
+        # Whatever the configuration lists by now; a node that joined agreed to no founding.
+        founders = tuple(node_id for node_id, _ in identity.agreed)
         return RaftCore(
-            self._config.raft_config(),
+            replace(self._config.raft_config(), voters=founders),
             group_log.hard_state,
             group_log,
             applied=EntryId(machine.applied_term, machine.applied_index),
@@ -509,7 +511,7 @@ class Node:
         if self._observer.on_tick():
             self._view.sample()
             if self._admission is not None:
-                _or_die(self._admission.tell_addresses)
+                _or_die(self._admission.on_tick)
         if self._fitness is not None:
             _or_die(self._fitness.on_tick)
         _or_die(self._group.on_tick)
@@ -542,6 +544,10 @@ class Node:
             log.info("node %d: stopping, leadership is handed to node %s", self._config.node_id, successor)
             await _until(lambda: not group.is_leader, _HANDOVER_SECONDS)
         await _until(lambda: not group.has_pending, _SETTLE_SECONDS)
+
+
+def _addresses(config: Config) -> tuple[tuple[int, str], ...]:
+    return tuple((member.node_id, member.peer_address) for member in config.members)
 
 
 def _or_die(callback: Callable[..., None], *args: object) -> None:

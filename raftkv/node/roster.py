@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from raftkv.config import Config, Member
-from raftkv.raft import Membership
+from raftkv.raft import NOBODY, Membership
 from raftkv.transport import Address, Refusal, RefusalCode
 
 
@@ -138,6 +138,8 @@ def refusal_of(node_id: int, committed: Membership, newest: Membership) -> Refus
 
     An id above all that this node knows of may be one that it has yet to learn of.
     """
+    if node_id == NOBODY:
+        return Refusal(f"node {node_id} is no member", RefusalCode.NO_MEMBER)
     if node_id in committed.member_ids or node_id in newest.member_ids or node_id > committed.newest_id:
         return None
     return Refusal(f"node {node_id} was removed from the cluster", RefusalCode.REMOVED)

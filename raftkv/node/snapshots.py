@@ -148,6 +148,8 @@ class SnapshotExchange:
     def on_frame(self, sender: int, body: bytes) -> None:
         """Take what a peer says of snapshots. Raises ProtocolError."""
         message = decode(body)
+        if isinstance(message, Offer) and message.term < self._attached.core.current_term:
+            return  # somebody else leads now, and will look whether one is needed
         if isinstance(message, Offer | Chunk | Refuse):
             self._receiver.on_message(sender, message, self._clock.now_ns())
         else:

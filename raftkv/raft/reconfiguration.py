@@ -5,8 +5,8 @@ its entry when the log is cut. A change of the voters is two entries: the joint 
 committed the new one alone. Rules on top of the paper's:
 
 * A change begins only when the one before is committed and left, and when this leader has committed an
-  entry of its own term. (Without the second, two leaders could each commit by a majority that the other's
-  change doesn't overlap with: the bug of the thesis's single-server changes.)
+  entry of its own term. (The second is what the thesis's single-server changes need, or two leaders could
+  each commit by a majority that the other's change doesn't overlap with. Joint ones are safe without it.)
 * It is refused if those who were heard lately are no majority of the new voters.
 * A learner that is staged becomes a voter by itself once it has nearly caught up.
 * A leader that isn't among the new voters hands over once the joint membership is committed; who leads then

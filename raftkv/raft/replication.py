@@ -223,9 +223,11 @@ def on_append_entries(state: RaftState, msg: AppendEntries) -> None:
     hear_leader(state, msg.sender)
     log = state.log
     entries = msg.entries
+    if _contradicts_committed(state, msg):
+        return
     if msg.prev_log_index < log.boundary_index:
-        # What this log no longer holds was committed, so the leader of any later term has it too: the logs
-        # match there, and as far as anything is committed.
+        # What this log no longer holds was committed, so the leader has it too: the logs match there, and as
+        # far as anything is committed.
         entries = [entry for entry in entries if entry.index > log.commit_index]
     elif not log.has_entry(index=msg.prev_log_index, term=msg.prev_log_term):
         _reject(state, msg)
@@ -242,6 +244,26 @@ def on_append_entries(state: RaftState, msg: AppendEntries) -> None:
     state.outbox.messages_after_persist.append(
         AppendEntriesReply(state.current_term, state.node_id, msg.sender, msg.round, True, match_index, 0, 0)
     )
+
+
+def _contradicts_committed(state: RaftState, msg: AppendEntries) -> bool:
+    """Tell whether the sender's log contradicts what a snapshot brought; then its term is over.
+
+    A later leader has committed something else, and this node has it from a snapshot without ever having
+    heard of that leader (Raft Figure 8, with a snapshot of S2's state after (c) for S4, which follows S5).
+    In any other term a contradiction is a bug, at which the log stops the node.
+
+    The last place that both know is enough to look at: logs that part never meet again.
+    """
+    if msg.term != state.restored_in_term:
+        return False
+    log = state.log
+    prev_log_index = msg.prev_log_index
+    index = min(log.commit_index, prev_log_index + len(msg.entries))
+    if index < prev_log_index or index < log.boundary_index:
+        return False
+    term = msg.entries[index - prev_log_index - 1].term if index > prev_log_index else msg.prev_log_term
+    return log.term_at(index) != term
 
 
 def on_heartbeat(state: RaftState, msg: Heartbeat) -> None:

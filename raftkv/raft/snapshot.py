@@ -3,7 +3,8 @@
 The core sees neither what is in a snapshot nor how it travels. A leader says in a Ready who needs one; the
 driver brings any state that was applied somewhere, and is thereby committed, to the follower and hands it to
 the follower's core once it is durable there. So it does not matter who sent it, in which term, or whether
-that node still leads: the worst that can come of it is that the follower has it already.
+that node still leads: the worst that can come of it is that the follower has it already, or that it follows
+a leader who lacks it, and whose term is over (`replication` finds that out).
 
 Knows nothing of files, of streams and of when a log is compacted; `RaftLog` only finds entries gone.
 """
@@ -53,6 +54,8 @@ def restore(state: RaftState, snapshot: EntryId, membership: Membership) -> bool
         return False
     is_news = snapshot.index > log.commit_index
     is_missing = is_news and not log.has_entry(index=snapshot.index, term=snapshot.term)
+    if is_news:
+        state.restored_in_term = state.current_term
     if is_missing:
         log.restore(snapshot)
         reconfiguration.on_restored(state, snapshot.index, membership)

@@ -2,7 +2,8 @@
 
 Holds no rules. Each field names the module that writes it: `election` owns term, vote, role and
 timers, `replication` the progress of followers, `read_index` rounds, lease and reads, `transfer`
-the transfer, `reconfiguration` the memberships and who has a progress; `core` empties the outbox.
+the transfer, `reconfiguration` the memberships and who has a progress, `snapshot` when one was
+restored; `core` empties the outbox.
 """
 
 from __future__ import annotations
@@ -135,6 +136,8 @@ class RaftState:
     lease_ns: int
     role: Role = FOLLOWER
     leader_id: int = NOBODY
+    #: In which term a snapshot last told what is committed, 0: never. That term's leader may lack it.
+    restored_in_term: int = 0
     #: False: the driver says that this node had better not lead; written by `election`.
     may_lead: bool = True
     #: False: the driver says that time can't be told, so no lease is trusted; written by `election`.

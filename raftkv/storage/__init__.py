@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftkv.storage.data_dir import DataDir, Identity
+from raftkv.storage.data_dir import NO_ID, DataDir, Identity
 from raftkv.storage.errors import DataDirRefused, LogCorrupted, SnapshotRefused, StorageFailure, WriteStalled
 from raftkv.storage.group_log import GroupLog
 from raftkv.storage.incoming import IncomingSnapshot, MissingRange
@@ -15,6 +15,7 @@ from raftkv.storage.writer import SWITCH_INTERVAL_SECONDS, Flusher, SyncWriter
 
 __all__ = [
     "MANIFEST_BYTES_MAX",
+    "NO_ID",
     "SWITCH_INTERVAL_SECONDS",
     "DataDir",
     "DataDirRefused",

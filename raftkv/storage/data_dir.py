@@ -36,6 +36,8 @@ from raftkv.storage.state_pointer import POINTER_FILE, is_state_name, read_point
 
 FORMAT_VERSION = 3
 _FORMAT_NAME = "raftkv"
+#: Instead of a node id: it joins a cluster, which has yet to give it one.
+NO_ID = 0
 #: What a crash while the directory was being made can leave behind.
 _LEFTOVERS = frozenset({"LOCK", "FORMAT.new"})
 #: What a directory without an identity can't have; states belong here too.
@@ -46,8 +48,9 @@ _DATA = frozenset({"log", INCOMING, SNAPSHOTS, POINTER_FILE})
 class Identity:
     """Who a node is, and what its directory knows of the founding of its cluster."""
 
+    #: NO_ID: it has yet to be given one.
     node_id: int
-    #: (node id, "host:peer port") of every member, by id.
+    #: (node id, "host:peer port") of every founder, by id; of all members at the time, if this one joined.
     members: tuple[tuple[int, str], ...]
     #: Drawn when the directory was made: tells it from one that was emptied.
     nonce: bytes
@@ -60,7 +63,7 @@ class Identity:
 class DataDir:
     """An open, locked directory."""
 
-    def __init__(self, path: Path, node_id: int, lock: int) -> None:
+    def __init__(self, path: Path, node_id: int | None, lock: int) -> None:
         """Read a directory that `open` has locked; not for others. Raises OSError, DataDirRefused."""
         self.path = path
         self._node_id = node_id
@@ -71,8 +74,10 @@ class DataDir:
         clean_up(path, self._pointer)
 
     @classmethod
-    def open(cls, path: Path, node_id: int) -> DataDir:
+    def open(cls, path: Path, node_id: int | None) -> DataDir:
         """Lock the directory of a node, after making it where there is none, and clear it of leftovers.
+
+        None: whichever node's it is; it may be one that has no id yet.
 
         Raises DataDirRefused when it is in use, another node's, of a newer format, damaged, or no
         directory of raftkv's at all; StorageFailure when it can't be read or written.
@@ -123,9 +128,10 @@ class DataDir:
     def save_identity(self, identity: Identity) -> None:
         """Make the identity durable before returning. Raises StorageFailure: it is the old or the new."""
         known = self._identity
-        assert identity.node_id == self._node_id, (
+        assert self._node_id is None or identity.node_id == self._node_id, (
             f"node {identity.node_id} in node {self._node_id}'s directory"
         )
+        assert known is None or known.node_id in (NO_ID, identity.node_id), "a directory keeps its node"
         assert known is None or known.nonce == identity.nonce, "a directory keeps its nonce"
         assert known is None or known.cluster_id in (None, identity.cluster_id), (
             "a directory keeps its cluster"
@@ -208,7 +214,7 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
-def _open_locked(path: Path, node_id: int) -> Identity | None:
+def _open_locked(path: Path, node_id: int | None) -> Identity | None:
     """Finish a new directory, or read whose it is."""
     if not (path / "FORMAT").exists():
         replace_file(path / "FORMAT", f"{_FORMAT_NAME} {FORMAT_VERSION}\n".encode())
@@ -218,11 +224,14 @@ def _open_locked(path: Path, node_id: int) -> Identity | None:
         if data:
             raise DataDirRefused(
                 path,
-                f"it holds {min(data)} but no IDENTITY file; expected the one of node {node_id}: put it back",
+                f"it holds {min(data)} but no IDENTITY file; expected the one of node {node_id or 'any'}:"
+                " put it back",
             )
         return None
     identity = _decode_identity(file.read_bytes(), path)
-    if identity.node_id != node_id:
+    if node_id is not None and identity.node_id == NO_ID:
+        raise DataDirRefused(path, "its node was to join a cluster and has no id yet; set `join` again")
+    if node_id not in (None, identity.node_id):
         raise DataDirRefused(path, f"it belongs to node {identity.node_id}, expected node {node_id}'s")
     return identity
 

@@ -1,7 +1,8 @@
 """What only hosts of their own make possible: full and slow disks, jumping clocks, late packets, harmed logs.
 
 The rest (kills, pauses, all kinds of cuts, transfers) is that of `tests.consistency.faults`. A further kind
-is a method here and a row in `__init__`: changes of members and forced snapshots, once nodes have them.
+is a method here and a row in `__init__`. Snapshots need no kind of their own: the settings let logs be
+dropped so soon that who was away for seconds needs one.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _STORM_PAUSE_SECONDS = (0.0, 0.3)
 #: Within which a node comes back once what was done to it is undone, or says why it doesn't.
 _BACK_SECONDS_MAX = 20.0
 _LOOK_SECONDS = 0.05
+#: Within which a replaced node votes: a snapshot, a joint membership, and what elections may come between.
+_TAKEN_IN_SECONDS_MAX = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class Nemeses(Faults):
             "clock jump": self._jump_clock,
             "transfer storm": self._storm,
             "slow link": self._disturb_links,
+            "replace": self._replace,
         }
         excluded = set(arsenal.missing) | (self._majority_kinds() if is_minority_only else set())
         self._kinds = {
@@ -185,6 +189,38 @@ class Nemeses(Faults):
                 victim.kill()
                 return
             await asyncio.sleep(_LOOK_SECONDS)
+
+    # -- members -----------------------------------------------------------------------------------
+
+    async def _replace(self) -> None:
+        """A node loses its disk, and a new one with its address takes its place, under an id of its own."""
+        victim, role = await self._victim()
+        was = await asyncio.to_thread(victim.raft)
+        others = [node for node in self._cluster.awake() if node is not victim]
+        if "raft_node_id" not in was or not others:
+            return  # it still starts: what it is called nobody can be asked
+        old_id = int(was["raft_node_id"])
+        self._begin(f"replace {role}", [victim])
+        victim.send_kill()
+        await asyncio.to_thread(victim.wait_for_end)
+        target = self._source.choice(others)
+        await asyncio.to_thread(self._cluster.rejoin, victim, target, in_place_of=old_id)
+        await self._wait_until_taken_in(victim, old_id)
+        self._recorder.end_fault()
+
+    async def _wait_until_taken_in(self, node: NodeProcess, old_id: int) -> None:
+        """Wait until it votes and its old self doesn't, on every node that can be asked."""
+        deadline = time.monotonic() + _TAKEN_IN_SECONDS_MAX
+        text = "nothing was heard of it"
+        while time.monotonic() < deadline:
+            raft = await asyncio.to_thread(node.raft)
+            new_id = int(raft.get("raft_node_id", old_id))
+            voters = [int(each) for each in raft.get("raft_voters", "").split(",") if each]
+            if new_id != old_id and new_id in voters and old_id not in voters:
+                return
+            text = f"it says that it is node {new_id}, and that the voters are {voters}"
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._recorder.complaints.append(f"host {node.node_id} is not taken in instead of {old_id}: {text}")
 
     # -- clocks and links --------------------------------------------------------------------------
 

@@ -37,6 +37,8 @@ _CLIENTS: tuple[tuple[str, Draw, Face, int], ...] = (
     ("member", drawn_member, STANDALONE, 1),
     ("read", drawn_read, READONLY, 3),
 )
+#: Whoever is away for some seconds needs a snapshot.
+_SMALL_LOGS = {"flush_bytes_max": 32 << 10, "log_tail_bytes": 32 << 10, "log_cache_bytes_max": 32 << 10}
 #: A node's data that is copied from its disk, which ends with the run.
 _KEPT_BYTES_MAX = 64 << 20
 
@@ -74,7 +76,7 @@ class HostsStage(Stage):
         self._cluster = cluster = Cluster(
             self._directory,
             node_count=self._node_count,
-            settings=SETTINGS,
+            settings={**SETTINGS, **_SMALL_LOGS},
             module=self._module,
             hosts=places,
         )

@@ -126,6 +126,8 @@ def test_raft_section_has_redisrafts_names() -> None:
         "raft_current_term": "4",
         "raft_num_nodes": "3",
         "raft_num_voting_nodes": "3",
+        "raft_voters": "1,2,3",
+        "raft_learners": "",
         "raft_node1": f"id=1,{node},port=7001,{last}",
         "raft_node3": f"id=3,{node},port=7003,{last}",
         "raft_log_entries": "100",

@@ -23,7 +23,7 @@ from tests.integration.cluster import NodeProcess
 from tests.integration.wire import ANSWER_SECONDS_MAX, error_prefix
 
 #: Errors after which nothing was done.
-REFUSALS = frozenset({"MOVED", "CLUSTERDOWN", "TRYAGAIN", "LOADING"})
+REFUSALS = frozenset({"MOVED", "CLUSTERDOWN", "TRYAGAIN", "LOADING", "MISCONF"})
 #: An error after which nobody knows.
 _UNKNOWN = "UNKNOWN"
 _PIPELINE_MAX = 5

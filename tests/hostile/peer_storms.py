@@ -122,7 +122,7 @@ def impostors(arena: Arena, source: random.Random) -> None:
         sender = replace(hello.sender, run_id=os.urandom(8))
         wrong = [
             (replace(hello, sender=replace(sender, cluster_id=os.urandom(16))), b"belongs to cluster"),
-            (replace(hello, sender=replace(sender, node_id=9)), b"node 9 is no member"),
+            (replace(hello, sender=replace(sender, node_id=0)), b"node 0 is no member"),
             (replace(hello, sender=replace(sender, node_id=hello.to)), b"already"),
             (replace(hello, sender=sender, to=77), b"not node 77"),
         ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -118,7 +119,6 @@ class NodeProcess:
         """Start the process; returns before it serves."""
         assert not self.is_running(), f"node {self.node_id} runs already"
         environment = {name: text for name, text in os.environ.items() if not name.startswith("RAFTKV_")}
-        self._was_ended = self.is_paused = False
         with self.log_path.open("ab") as output:
             self._process = subprocess.Popen(
                 [
@@ -136,6 +136,8 @@ class NodeProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+        # After that: whoever looks on another thread must not take the old one's end for the new one's.
+        self._was_ended = self.is_paused = False
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the running process (SIGSTOP pauses it, SIGCONT lets it go on)."""
@@ -245,6 +247,10 @@ class Cluster:
         here.
         """
         self.directory = directory
+        self._newest_id = node_count
+        self._settings = settings or {}
+        self._checkout = checkout
+        self._module = module
         hosts = hosts or [Host()] * node_count
         ports = free_ports(3 * node_count)
         announced = peer_relays or ports[node_count : 2 * node_count]
@@ -274,20 +280,69 @@ class Cluster:
             (node.directory / "node.toml").write_text(lines + members)
             self.nodes.append(node)
 
+    def join(self, target: NodeProcess, **settings: int | str) -> NodeProcess:
+        """Start one more node, which asks `target` to be taken in; its id is the next one.
+
+        `settings` go into its configuration, such as `join_in_place_of`.
+        """
+        self._newest_id += 1
+        node_id = self._newest_id
+        port, peer_port, standalone_port = free_ports(3)
+        node = NodeProcess(
+            node_id, port, self.directory / f"node-{node_id}", self._checkout, module=self._module
+        )
+        node.directory.mkdir(parents=True)
+        node.peer_port, node.standalone_port = peer_port, standalone_port
+        own: dict[str, int | str] = {
+            "join": f"{target.host.address}:{target.port}@{target.peer_port}",
+            "bind": node.host.address,
+            "port": port,
+            "peer_port": peer_port,
+            "standalone_port": standalone_port,
+            "data_dir": str(node.data_dir),
+            **self._settings,
+            **settings,
+        }
+        lines = "".join(f"{key} = {value!r}\n" for key, value in own.items())
+        (node.directory / "node.toml").write_text(lines)
+        self.nodes.append(node)
+        node.start()
+        return node
+
     def start(self) -> None:
         """Start every node that doesn't run."""
         for node in self.nodes:
             if not node.is_running():
                 node.start()
 
-    def start_and_wait(self) -> None:
-        """Start, and wait until all nodes hear one leader that serves."""
+    def rejoin(self, node: NodeProcess, target: NodeProcess, *, in_place_of: int) -> None:
+        """Start a node that doesn't run with an empty directory, to be taken in in place of what it was.
+
+        `in_place_of`: its old id in the cluster; it gets another one, and stays `node` all the same.
+        """
+        for entry in node.data_dir.iterdir():  # the directory itself may be a disk of its own
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        file = node.directory / "node.toml"
+        own = file.read_text().partition("[[members]]")[0].splitlines()
+        kept = [line for line in own if not line.startswith(("node_id =", "join"))]
+        joins = [
+            f"join = '{target.host.address}:{target.port}@{target.peer_port}'",
+            f"join_in_place_of = {in_place_of}",
+        ]
+        file.write_text("\n".join([*kept, *joins]) + "\n")
+        node.start()
+
+    def start_and_wait(self) -> NodeProcess:
+        """Start, and wait until all nodes hear one leader that serves; return it."""
         self.start()
-        self.wait_until_whole()
+        return self.wait_until_whole()
 
     def node(self, node_id: int) -> NodeProcess:
         """Return the node of that id."""
-        return self.nodes[node_id - 1]
+        return next(node for node in self.nodes if node.node_id == node_id)
 
     def awake(self) -> list[NodeProcess]:
         """The nodes whose process exists and isn't paused."""
@@ -325,7 +380,10 @@ class Cluster:
         """Wait until all nodes have applied the same; then their digests must be equal. Return it."""
 
         def at_one_index() -> list[list[bytes | int]] | None:
-            found = self.digests()
+            try:
+                found = self.digests()
+            except NoAnswer:
+                return None  # it still starts
             return found if len({reply[1] for reply in found}) == 1 else None
 
         found = self.wait_for(at_one_index, "all nodes at one applied index")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import itertools
 import random
 import shutil
 import signal
@@ -23,9 +22,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.integration.accounts import complaints_about, content_of
 from tests.integration.cluster import Cluster, NodeProcess
-from tests.integration.history import Operation, complaints_about_appends, complaints_about_counter
-from tests.integration.wire import Wire
+from tests.integration.history import Operation
 from tests.integration.workload import Board, Reader, Writer
 
 _WRITER_COUNT = 8
@@ -153,7 +152,7 @@ class KillRounds:
             complaints += [
                 f"{key!r} changed after its round"
                 for key, digest in self._settled.items()
-                if _digest(_content(wire, key)) != digest
+                if _digest(content_of(wire, key)) != digest
             ]
         if complaints:
             raise RoundFailed(_report("the last look", complaints))
@@ -219,18 +218,9 @@ class KillRounds:
     ) -> None:
         """Compare what the store holds with what every client was told, and the replicas."""
         complaints = list(board.complaints)
-        by_key = _by_key(histories)
         with self._cluster.wait_until_whole().connect() as wire:
-            for key in counters:
-                content = _content(wire, key)
-                found = complaints_about_counter(by_key.get(key, []), int(content or 0))
-                complaints += [f"{key!r} {text}" for text in found]
-                self._settled[key] = _digest(content)
-            for key in lists:
-                content = _content(wire, key)
-                found = complaints_about_appends(by_key.get(key, []), content)
-                complaints += [f"{key!r} {text}" for text in found]
-                self._settled[key] = _digest(content)
+            complaints += complaints_about(wire, histories, counters=counters, lists=lists)
+            self._settled |= {key: _digest(content_of(wire, key)) for key in (*counters, *lists)}
         self._cluster.wait_for_equal_digests()
         self._count(histories, board)
         if complaints:
@@ -262,23 +252,6 @@ def _pause(node: NodeProcess, seconds: float) -> None:
     node.signal(signal.SIGSTOP)
     time.sleep(seconds)
     node.signal(signal.SIGCONT)
-
-
-def _by_key(histories: Sequence[Sequence[Operation]]) -> dict[bytes, list[list[Operation]]]:
-    """Split each client's history by key."""
-    split: dict[bytes, list[list[Operation]]] = {}
-    for operations in histories:
-        ordered = sorted(operations, key=lambda each: each.key)
-        for key, group in itertools.groupby(ordered, key=lambda each: each.key):
-            split.setdefault(key, []).append(list(group))
-    return split
-
-
-def _content(wire: Wire, key: bytes) -> bytes:
-    reply = wire.call("GET", key)
-    if reply is not None and not isinstance(reply, bytes):
-        raise RoundFailed(f"GET {key!r} was answered {reply!r} by a cluster that is whole")
-    return reply or b""
 
 
 def _digest(content: bytes) -> bytes:

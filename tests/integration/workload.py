@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -16,7 +17,7 @@ from tests.integration.history import ACKNOWLEDGED, END_OF_VALUE, REFUSED, Opera
 from tests.integration.wire import Hang, NoAnswer, Wire, error_prefix
 
 #: Errors after which nothing was done.
-_REFUSALS = frozenset({"MOVED", "CLUSTERDOWN", "TRYAGAIN", "LOADING"})
+_REFUSALS = frozenset({"MOVED", "CLUSTERDOWN", "TRYAGAIN", "LOADING", "MISCONF"})
 _PIPELINE_MAX = 4
 #: Milliseconds that an expiring key lives at most, and how many of the newest ones readers look at.
 _EXPIRY_MS_MAX = 400
@@ -35,6 +36,9 @@ class Board:
         self._expiring: list[bytes] = []
         self._gone: set[bytes] = set()
         self.acknowledged_count = 0
+        self._answered_time = time.monotonic()
+        #: The longest time in which no write was acknowledged.
+        self.silence_seconds_max = 0.0
         self.read_count = 0
         self.complaints: list[str] = []
 
@@ -46,7 +50,16 @@ class Board:
         """Take over an answer."""
         with self._lock:
             self.acknowledged_count += 1
+            now = time.monotonic()
+            self.silence_seconds_max = max(self.silence_seconds_max, now - self._answered_time)
+            self._answered_time = now
             self._results[operation.key] = max(self.floor(operation.key), operation.result)
+
+    def restart_silence(self) -> None:
+        """Measure silence from now on."""
+        with self._lock:
+            self._answered_time = time.monotonic()
+            self.silence_seconds_max = 0.0
 
     def expect_expiry(self, key: bytes) -> None:
         """Take over a key whose one SET was acknowledged."""

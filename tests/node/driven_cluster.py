@@ -444,7 +444,7 @@ class Cluster:
     def _tell_addresses(self) -> bool:
         leader = self.leader
         if leader is not None:
-            leader.admission.tell_addresses()
+            leader.admission.on_tick()
         if leader is None or leader.roster.untold():
             return False
         return all(node.core.committed_membership == leader.core.membership for node in self.nodes.values())

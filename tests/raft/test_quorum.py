@@ -48,7 +48,7 @@ def test_an_election_is_won_or_lost_as_soon_as_it_is_certain(votes: list[bool], 
 def test_a_joint_value_is_the_largest_that_each_half_reached(
     reached: dict[int, int], halves: tuple[tuple[int, ...], ...]
 ) -> None:
-    """Raft §6: "agreement requires separate majorities from both the old and new configurations"."""
+    """Raft §6: agreement requires separate majorities of the old and of the new voters."""
     assert joint_value(reached, halves) == defined_value(reached, halves)
 
 

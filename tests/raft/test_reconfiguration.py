@@ -25,10 +25,12 @@ from raftkv.raft import (
     PromoteLearner,
     ProposalDropped,
     ProtocolError,
+    ReadState,
     RemoveMember,
     RequestVote,
     Staged,
     TimeoutNow,
+    TransferRequest,
     encode_membership,
 )
 from tests.raft.nodes import (
@@ -163,7 +165,7 @@ def test_a_change_of_no_voter_is_one_entry(change: MembershipChange, membership:
 
 
 def test_the_leader_leaves_a_joint_membership_once_it_is_committed() -> None:
-    """Raft §6: "once C-old,new has been committed ... it is now safe for the leader to create C-new"."""
+    """Raft §6: then it is safe for the leader to append the new one."""
     node = leader()
     node.change(RemoveMember(3))
     node.settle()
@@ -174,6 +176,17 @@ def test_the_leader_leaves_a_joint_membership_once_it_is_committed() -> None:
     node.settle()
     acknowledge(node, 2)
     assert node.core.committed_membership == Membership((1, 2), newest_id=3)
+
+
+def test_a_joint_membership_is_not_left_for_the_commit_of_an_earlier_entry() -> None:
+    """Raft §6: until it is committed itself its entry could still be cut."""
+    node = leader()
+    node.core.propose(b"x")
+    node.change(RemoveMember(3))
+    node.settle()
+    node.step(append_reply(node, 2, 2))
+    assert node.core.commit_index == 2
+    assert node.core.membership == WITHOUT_3
 
 
 def test_a_joint_membership_is_not_committed_by_the_old_voters_alone() -> None:
@@ -227,14 +240,28 @@ def test_the_next_leader_leaves_a_joint_membership_that_it_finds() -> None:
     assert node.core.membership == Membership((1, 2), newest_id=3)
 
 
-def test_a_joint_leader_needs_both_halves_to_be_heard() -> None:
+@pytest.mark.parametrize("heard", [(2, 3), (4, 5)])
+def test_a_joint_leader_needs_both_halves_to_be_heard(heard: tuple[int, int]) -> None:
     """Thesis §6.2: check-quorum counts as elections do."""
     node = elected_with(Membership((1, 4, 5), outgoing=(1, 2, 3), newest_id=5))
     node.wait(TIMEOUT_MS - 1)
-    for sender in (2, 3):
+    for sender in heard:
         node.step(HeartbeatReply(2, sender, 1, 1))
     node.tick_after(1)
     assert node.core.role is FOLLOWER
+
+
+@pytest.mark.parametrize(("first", "second"), [((2, 3), 4), ((4, 5), 2)])
+def test_a_joint_leader_confirms_a_read_by_both_halves(first: tuple[int, int], second: int) -> None:
+    """Thesis §6.4: a majority of either half could otherwise have elected another leader."""
+    node = elected_with(Membership((1, 4, 5), outgoing=(1, 2, 3), newest_id=5))
+    node.read(7)
+    node.settle()
+    for sender in first:
+        node.step(HeartbeatReply(2, sender, 1, 2))
+    assert not node.core.has_ready()
+    node.step(HeartbeatReply(2, second, 1, 2))
+    assert node.take().read_states == [ReadState(7, 3)]
 
 
 def test_a_joint_lease_needs_both_halves() -> None:
@@ -337,7 +364,7 @@ def test_a_new_member_is_probed_at_once_though_nothing_is_proposed() -> None:
 
 
 def test_a_learner_counts_in_no_majority() -> None:
-    """Thesis §4.2.1: "not counted towards majorities"."""
+    """Raft §6: "they are not considered for majorities"; thesis §4.2.1."""
     node = with_learner()
     node.core.propose(b"x")
     node.settle()
@@ -429,6 +456,44 @@ def test_a_leader_that_is_removed_hands_over_to_the_new_voter_with_most_entries(
     assert TimeoutNow(1, 1, 3) in node.settled_messages()
     assert node.core.membership == Membership((2, 3), outgoing=(1, 2, 3), newest_id=3)
     assert node.core.last_index == 3, "no leader but a member appends the new membership"
+
+
+def test_a_leader_that_is_to_go_hands_over_to_nobody_who_fell_silent() -> None:
+    """Thesis §3.10: node 3 has more entries, and was not heard for an election timeout."""
+    node = leader()
+    node.change(RemoveMember(1))
+    node.core.propose(b"x")
+    node.settle()
+    acknowledge(node, 3)
+    node.wait(TIMEOUT_MS)
+    node.step(append_reply(node, 2, 2))
+    acknowledge(node, 2)
+    sent = node.settled_messages()
+    assert TimeoutNow(1, 1, 2) in sent
+    assert TimeoutNow(1, 1, 3) not in sent
+
+
+def test_a_leader_that_is_to_go_hands_over_until_somebody_takes_it() -> None:
+    """Thesis §3.10: a transfer that is given up is followed by another."""
+    node = leader()
+    node.change(RemoveMember(1))
+    node.settle()
+    acknowledge(node, 2, 3)
+    assert TimeoutNow(1, 1, 2) in node.settled_messages()
+    node.wait(TIMEOUT_MS - 1)
+    for sender in (2, 3):
+        node.step(HeartbeatReply(1, sender, 1, 1))
+    node.tick_after(1)
+    assert TimeoutNow(1, 1, 2) in node.settled_messages()
+
+
+def test_no_learner_is_handed_the_lead() -> None:
+    """Thesis §3.10: it couldn't be elected, whether it is named or asks for it."""
+    node = with_learner()
+    with pytest.raises(ValueError, match="another voter"):
+        node.core.transfer_leadership(4, node.now_ns)
+    node.step(TransferRequest(1, 4, 1))
+    node.core.propose(b"x")
 
 
 def test_a_leader_that_is_to_go_counts_no_vote_of_its_own_half() -> None:

@@ -300,6 +300,15 @@ def test_entries_from_before_a_snapshot_match_as_far_as_it_goes() -> None:
     assert node.core.last_index == 10
 
 
+def test_entries_from_before_a_compacted_log_match_as_far_as_it_went() -> None:
+    """Raft Figure 3, Leader Completeness: the same where the driver dropped them."""
+    node = follower([1, 1, 1], applied=3, log_cache_bytes_max=0)
+    node.log.first_index = 4
+    node.step(AppendEntries(1, 2, 1, 1, 1, 3, 3, entries_of(1, 1, 1, first=2)))
+    assert node.settled_messages() == [AppendEntriesReply(1, 1, 2, 3, True, 4, 0, 0)]
+    assert node.core.last_index == 4
+
+
 @pytest.mark.parametrize(("last", "is_granted"), [((2, 9), True), ((2, 8), False), ((1, 99), False)])
 def test_a_vote_compares_with_the_snapshots_last_entry(last: tuple[int, int], is_granted: bool) -> None:
     """Raft §5.4.1 and §7: an empty log ends where the snapshot does."""

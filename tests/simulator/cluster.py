@@ -43,6 +43,8 @@ class Tally:
     leaderships: int = 0
     #: Installed.
     snapshots: int = 0
+    #: Begun by a leader.
+    membership_changes: int = 0
 
 
 class Cluster:
@@ -184,6 +186,7 @@ class Cluster:
     def on_event(self, node_id: int, text: str) -> None:
         self.trace(f"n{node_id} {text}")
         self.tally.crashes += text.startswith("crashes")
+        self.tally.membership_changes += text.startswith("begins")
 
     def on_stepped(self, node: Node) -> None:
         core = node.core

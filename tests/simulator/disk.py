@@ -206,43 +206,43 @@ class VirtualState:
     """`state/`: which entry was applied last, and the membership."""
 
     def __init__(self) -> None:
-        #: Applied since the last flush, the flushed one first.
-        self._since_flush = [StateAt(EntryId(0, 0))]
+        #: Applied since the last flush, the flushed one first: what a crash, or a snapshot, may find.
+        self.since_flush = [StateAt(EntryId(0, 0))]
         #: The snapshot that was installed last.
         self.installed = EntryId(0, 0)
 
     @property
     def newest(self) -> StateAt:
-        return self._since_flush[-1]
+        return self.since_flush[-1]
 
     @property
     def applied(self) -> EntryId:
-        return self._since_flush[-1].entry_id
+        return self.since_flush[-1].entry_id
 
     @property
     def durable_index(self) -> int:
         """Of the last flush."""
-        return self._since_flush[0].entry_id.index
+        return self.since_flush[0].entry_id.index
 
     def apply(self, entry: Entry) -> None:
         """Write one entry's rows and its id, without any log."""
         membership = entry.payload if entry.kind is MEMBERSHIP else self.newest.membership
-        self._since_flush.append(StateAt(EntryId(entry.term, entry.index), membership))
+        self.since_flush.append(StateAt(EntryId(entry.term, entry.index), membership))
 
     def flush(self) -> None:
         """Make what is applied durable."""
-        del self._since_flush[:-1]
+        del self.since_flush[:-1]
 
     def install(self, snapshot: StateAt) -> None:
         """Take the place of everything by a snapshot: durable, all at once."""
-        self._since_flush = [snapshot]
+        self.since_flush = [snapshot]
         self.installed = snapshot.entry_id
 
     def lose_unflushed(self, rng: random.Random) -> None:
         """Crash: fall back to the last flush, or to anything that was applied since."""
-        last = len(self._since_flush) - 1
+        last = len(self.since_flush) - 1
         kept = rng.choice((0, last, rng.randint(0, last)))
-        self._since_flush = [self._since_flush[kept]]
+        self.since_flush = [self.since_flush[kept]]
 
 
 def settle_log_with_state(log: VirtualLog, state: VirtualState) -> None:

@@ -57,8 +57,7 @@ class Node:
         self._send_parcel = send_parcel
         #: It ceased to be a member, and its process was ended for good.
         self.is_retired = False
-        self.log = VirtualLog(lambda write: observer.on_log_durable(self.node_id, write))
-        self.state = VirtualState()
+        self.lose_directory()
         self.clock = DriftingClock(
             timeline, offset_ns=rng.randint(1, 10**15), drift_ppm=self._draw_drift_ppm()
         )
@@ -127,6 +126,11 @@ class Node:
             self.node_id, f"crashes; log kept to {self.log.last_index}, state to {self.state.applied}"
         )
         self._observer.on_stepped(self)
+
+    def lose_directory(self) -> None:
+        """Begin with an empty disk, at first or once more."""
+        self.log = VirtualLog(lambda write: self._observer.on_log_durable(self.node_id, write))
+        self.state = VirtualState()
 
     def retire(self) -> None:
         """End the process for good."""

@@ -155,7 +155,7 @@ class Process:
         #: What was received whole, until the core has decided about it.
         self._received: StateAt | None = None
         #: The core took it, and its Ready isn't carried out yet.
-        self._is_restoring = False
+        self.is_restoring = False
         self._election_timeout_ns = config.election_timeout_ms * MILLISECOND
         settle_log_with_state(log, state)
         self.inbox: list[Input] = []
@@ -212,7 +212,7 @@ class Process:
             self._tick_if_due(now_ns)
         for position, one in enumerate(inputs):
             self._take(one, now_ns)
-            if self._is_restoring:
+            if self.is_restoring:
                 self.inbox = inputs[position + 1 :] + self.inbox  # the core wants its Ready taken first
                 return
         self._tick_if_due(now_ns)
@@ -244,7 +244,7 @@ class Process:
 
     def finish_turn(self) -> Iterator[StopPoint]:
         """Do what the core wants done, then answer reads."""
-        if not self._is_restoring:
+        if not self.is_restoring:
             self._apply()
         while self.core.has_ready():
             yield from self.carry_out(self.core.ready())
@@ -340,7 +340,7 @@ class Process:
         self.forget_unapplied()
         yield StopPoint.INSTALLED
         self.log.begin_behind(snapshot.entry_id)
-        self._is_restoring = False
+        self.is_restoring = False
 
     def received(self, ready: Ready) -> StateAt:
         """Return the snapshot that the core wants installed."""
@@ -356,9 +356,7 @@ class Process:
     def _receive_snapshot(self, stream: SnapshotStream) -> None:
         self._received = stream.snapshot
         entry_id, membership = stream.snapshot.entry_id, stream.snapshot.membership
-        self._is_restoring = self.core.restore(
-            entry_id, decode_membership(membership) if membership else None
-        )
+        self.is_restoring = self.core.restore(entry_id, decode_membership(membership) if membership else None)
         self._send_parcel(SnapshotArrived(self.node_id, stream.sender, entry_id.index))
 
     def _stream_snapshot(self, to: int) -> None:

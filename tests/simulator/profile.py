@@ -34,19 +34,16 @@ FAULT_WEIGHTS: tuple[tuple[str, int], ...] = (
     ("move", 1),
 )
 
-#: What comes often where members come and go.
-_CHURN = frozenset(
-    (
-        "add_member",
-        "compact",
-        "crash",
-        "crash_at_point",
-        "flush_state",
-        "promote",
-        "remove_member",
-        "transfer",
-    )
-)
+#: How much more often this comes where members come and go.
+_CHURN = {
+    "add_member": 6,
+    "compact": 3,
+    "crash_at_point": 2,
+    "flush_state": 2,
+    "promote": 4,
+    "remove_member": 5,
+    "transfer": 2,
+}
 
 
 @dataclass(slots=True)
@@ -133,12 +130,13 @@ class Profile:
         profile = cls.drawn(rng)
         profile.election_timeout_ms = 100
         profile.fault_weights = tuple(
-            (name, 3 * weight if name in _CHURN else weight)
+            (name, weight * _CHURN.get(name, 1))
             for name, weight in FAULT_WEIGHTS
             if name in _CHURN or rng.random() < 0.4
         )
         profile.fault_interval_ns_min = 5 * MILLISECOND
-        profile.fault_interval_ns_max = rng.choice((50, 100, 300)) * MILLISECOND
+        profile.fault_interval_ns_max = rng.choice((20, 50, 150)) * MILLISECOND
+        profile.think_ns_max = rng.choice((5, 20, 60)) * MILLISECOND
         profile.snapshot_ns_max = rng.choice((10, 50, 400)) * MILLISECOND
         return profile
 

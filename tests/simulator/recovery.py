@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from raftkv.raft.membership import AddMember, MembershipChange, RemoveMember
 from tests.simulator.clock import MILLISECOND
 from tests.simulator.cluster import Cluster
 from tests.simulator.operations import INDEX_READ, LEASE_READ, WRITE, Operation, OperationKind, Outcome
+from tests.simulator.process import Change
 from tests.simulator.properties import Violation
 
 #: Virtual time for all of it: syncs that were slow when the faults ended, and election timeouts: the first
@@ -19,8 +23,7 @@ _PAUSE_MS = 20
 def require_recovery(cluster: Cluster) -> int:
     """Write and read at the leader, read at every node, let all apply all; return the virtual ms it took."""
     begin_ns = cluster.timeline.now_ns
-    recovery_ms_max = _SYNCS_MS_MAX + _TIMEOUTS_MAX * cluster.profile.election_timeout_ms
-    deadline_ns = begin_ns + recovery_ms_max * MILLISECOND
+    deadline_ns = begin_ns + _recovery_ms_max(cluster) * MILLISECOND
     _require_served(cluster, WRITE, 0, deadline_ns)
     _require_served(cluster, LEASE_READ, 0, deadline_ns)
     for node_id in sorted(cluster.ledger.membership.member_ids):
@@ -37,6 +40,39 @@ def require_recovery(cluster: Cluster) -> int:
             None, f"{cluster.ledger.last_index} is committed, applied is {applied}, members are {membership}"
         )
     return (cluster.timeline.now_ns - begin_ns) // MILLISECOND
+
+
+def require_changes(cluster: Cluster) -> None:
+    """While nobody writes take in one more voter, then remove the leader; all come to rest each time."""
+    newcomer = cluster.join()
+    _require_changed(
+        cluster,
+        AddMember(b"", node_id=newcomer.node_id),
+        lambda: newcomer.node_id in cluster.ledger.membership.voters,
+    )
+    leader = cluster.leader()
+    assert leader is not None, "somebody ended the change"
+    _require_changed(
+        cluster,
+        RemoveMember(leader.node_id),
+        lambda: leader.node_id not in cluster.ledger.membership.member_ids,
+    )
+
+
+def _require_changed(cluster: Cluster, change: MembershipChange, is_made: Callable[[], bool]) -> None:
+    """Ask whoever leads until the change is under way, as an operator would."""
+    deadline_ns = cluster.timeline.now_ns + _recovery_ms_max(cluster) * MILLISECOND
+    while cluster.timeline.now_ns < deadline_ns:
+        leader = cluster.leader()
+        if leader is not None:
+            leader.receive(Change(change))
+        if cluster.run_until(lambda: is_made() and _is_at_rest(cluster), within_ms=_PATIENCE_MS):
+            return
+    raise Violation(None, f"{change} isn't made, members are {cluster.ledger.membership}")
+
+
+def _recovery_ms_max(cluster: Cluster) -> int:
+    return _SYNCS_MS_MAX + _TIMEOUTS_MAX * cluster.profile.election_timeout_ms
 
 
 def _is_at_rest(cluster: Cluster) -> bool:

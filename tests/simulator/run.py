@@ -14,7 +14,7 @@ from tests.simulator.faults import Faults
 from tests.simulator.process import Process
 from tests.simulator.profile import PROFILES
 from tests.simulator.properties import Property, Violation
-from tests.simulator.recovery import require_recovery
+from tests.simulator.recovery import require_changes, require_recovery
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,4 +95,6 @@ def _run_to_rest(cluster: Cluster, rng: random.Random, steps: int) -> int:
     faults.end()
     cluster.profile.become_calm()
     cluster.trace("the faults end")
-    return require_recovery(cluster)
+    recovery_ms = require_recovery(cluster)
+    require_changes(cluster)
+    return recovery_ms

@@ -90,6 +90,10 @@ class Stage(Cluster):
         node.state.flush()
         node.receive(Compact(0))
 
+    def drop_log_unflushed(self, node: Node) -> None:
+        """Drop of the node's log what its state has made durable so far."""
+        node.receive(Compact(0))
+
     def wait_until(self, is_reached: Callable[[], bool], what: str, *, within_ms: int = 2_000) -> None:
         """Go on until the scene is set as it should be."""
         assert self.run_until(is_reached, within_ms=within_ms), what

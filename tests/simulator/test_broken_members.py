@@ -54,6 +54,7 @@ BY_SCENARIO = (
 )
 
 BY_SEEDS = (
+    BySeeds(members.newcomer_waits_for_the_next_entry, None, seeds=3, profile="churn"),
     BySeeds(members.followers_wait_for_the_commit, MembershipInForce, seeds=6, profile="churn"),
     BySeeds(members.leader_that_goes_stays, None, seeds=9, profile="churn"),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from raftkv.raft.types import ProtocolError
 from tests.simulator import scenarios
 from tests.simulator.broken_rules import elections, leases, logs, reads
 from tests.simulator.broken_rules.case import ByScenario, BySeeds
@@ -27,6 +28,13 @@ from tests.simulator.run import RunSpec, run
 from tests.simulator.scenarios.scenario import Scenario
 
 BY_SCENARIO = (
+    ByScenario(elections.node_campaigns_without_asking, scenarios.CUT_OFF_NODE_COMES_BACK, None),
+    ByScenario(elections.leader_without_a_majority_stays, scenarios.LEADER_IS_HEARD_AND_HEARS_NOBODY, None),
+    ByScenario(elections.longer_log_wins, scenarios.LONGER_LOG_IS_OLDER, LeaderCompleteness),
+    ByScenario(elections.empty_directory_is_let_in, scenarios.DIRECTORY_IS_LOST, HardStateNeverForgotten),
+    ByScenario(
+        leases.lease_is_judged_by_the_last_tick, scenarios.LEADER_WAKES_UP_TO_A_READ, LinearizableReads
+    ),
     ByScenario(elections.older_terms_get_no_answer, scenarios.TRANSFER_LEAVES_ITS_TARGET_ALONE, None),
     ByScenario(elections.vote_is_not_persisted, scenarios.VOTER_FORGETS_ITS_VOTE, HardStateNeverForgotten),
     ByScenario(
@@ -96,6 +104,14 @@ BY_SEEDS = (
 @pytest.mark.parametrize("case", BY_SCENARIO + BY_SEEDS, ids=lambda case: case.name)
 def test_a_broken_rule_is_caught(case: ByScenario | BySeeds, monkeypatch: pytest.MonkeyPatch) -> None:
     case.require_caught(monkeypatch)
+
+
+def test_a_node_that_lost_what_its_leader_counts_on_is_caught_by_the_next_heartbeat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The core's own check, for a directory that is let in all the same."""
+    with pytest.raises(ProtocolError, match="was the data directory replaced"):
+        scenarios.DIRECTORY_IS_LOST_UNDER_A_LEADER.play(elections.empty_directory_is_let_in(monkeypatch))
 
 
 def test_next_below_match_is_caught_by_the_cores_own_assertion(monkeypatch: pytest.MonkeyPatch) -> None:

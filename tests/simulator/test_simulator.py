@@ -28,6 +28,20 @@ def test_every_property_holds_in_a_rough_run(seed: int, node_count: int) -> None
     assert result.failure is None, result.report()
 
 
+@pytest.mark.parametrize("node_count", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_every_property_holds_where_members_come_and_go(seed: int, node_count: int) -> None:
+    """Raft §6 and §7 on top, founded by few: sole voters, and pairs of which each is needed."""
+    result = run(RunSpec(seed, node_count, steps=4_000, profile="churn"), trace_lines_max=200)
+    assert result.failure is None, result.report()
+
+
+def test_churning_runs_change_members_and_bring_snapshots() -> None:
+    tallies = [run(RunSpec(seed, 2, 4_000, "churn"), trace_lines_max=0).tally for seed in range(1, 9)]
+    assert sum(tally.snapshots for tally in tallies) >= 8
+    assert sum(tally.membership_changes for tally in tallies) >= 40
+
+
 def test_rough_runs_are_rough_and_do_work() -> None:
     """A run without crashes, elections, writes or reads would prove nothing."""
     tallies = [run(RunSpec(seed, steps=6_000), trace_lines_max=0).tally for seed in range(1, 11)]

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 
 import pytest
 
+from raftkv.node import formation
 from raftkv.raft import election
 from raftkv.raft import quorum as raft_quorum
 from raftkv.raft.core import RaftCore
@@ -79,4 +80,34 @@ def candidate_asks_before_its_sync(_: pytest.MonkeyPatch) -> type[Process]:
 def older_terms_get_no_answer(monkeypatch: pytest.MonkeyPatch) -> type[Process]:
     """A node in a higher term than the leader's can't follow it: the leader has to learn of that term."""
     monkeypatch.setattr(election, "answer_old_term", lambda *_: None)
+    return Process
+
+
+def longer_log_wins(monkeypatch: pytest.MonkeyPatch) -> type[Process]:
+    """Raft §5.4.1: the last entries' terms are compared first, the logs' lengths only if those are equal."""
+
+    def is_up_to_date(log: RaftLog, *, last_log_index: int, last_log_term: int) -> bool:
+        return (last_log_index, last_log_term) >= (log.last_index, log.last_term)
+
+    monkeypatch.setattr(RaftLog, "is_up_to_date", is_up_to_date)
+    return Process
+
+
+def node_campaigns_without_asking(monkeypatch: pytest.MonkeyPatch) -> type[Process]:
+    """Thesis §9.6, pre-vote: a node raises its term only if it would be elected."""
+    monkeypatch.setattr(
+        election, "become_pre_candidate", lambda state: election.become_candidate(state, is_transfer=False)
+    )
+    return Process
+
+
+def leader_without_a_majority_stays(monkeypatch: pytest.MonkeyPatch) -> type[Process]:
+    """Thesis §6.2, check-quorum: without it pre-vote and stickiness keep a leader that can commit nothing."""
+    monkeypatch.setattr(election, "check_quorum", lambda _: None)
+    return Process
+
+
+def empty_directory_is_let_in(monkeypatch: pytest.MonkeyPatch) -> type[Process]:
+    """DESIGN: a node with an empty directory beside a formed cluster takes no part: it forgot its votes."""
+    monkeypatch.setattr(formation, "decide", lambda own, _: formation.JoinFormation(own.nonce))
     return Process

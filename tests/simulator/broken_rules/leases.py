@@ -27,6 +27,13 @@ def lease_runs_from_the_answer(monkeypatch: pytest.MonkeyPatch) -> type[Process]
     return Process
 
 
+def lease_is_judged_by_the_last_tick(monkeypatch: pytest.MonkeyPatch) -> type[Process]:
+    """Thesis §6.4.1: a lease is compared with a time that was read after the request had come."""
+    is_lease_valid = read_index.is_lease_valid
+    monkeypatch.setattr(read_index, "is_lease_valid", lambda state, _: is_lease_valid(state, state.now_ns))
+    return Process
+
+
 def lease_ignores_drift(_: pytest.MonkeyPatch) -> type[Process]:
     """Thesis §6.4.1: a lease ends earlier by what the followers' clocks may be faster."""
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from raftkv.raft.types import COMMAND, Entry
+from tests.simulator.disk import StateAt
 from tests.simulator.node import Node
 from tests.simulator.operations import WRITE, Operation, Outcome
 from tests.simulator.properties.property import Ledger, Property
@@ -29,6 +30,9 @@ class AcknowledgedWrites(Property):
     def on_log_written(self, node_id: int, entries: Sequence[Entry]) -> None:
         if entries:
             self._agreed[node_id] = min(self._agreed[node_id], entries[0].index - 1)
+
+    def on_restored(self, node_id: int, snapshot: StateAt) -> None:
+        self._agreed[node_id] = min(self._agreed[node_id], snapshot.entry_id.index)
 
     def on_applied(self, node_id: int, entry: Entry) -> None:
         if entry.kind is COMMAND:
@@ -73,5 +77,6 @@ class AcknowledgedWrites(Property):
         end = min(ledger.last_index, log.durable_last_index)
         while agreed < end and log.durable_term_at(agreed + 1) == ledger.entry_at(agreed + 1).term:
             agreed += 1
-        self._agreed[node.node_id] = agreed
+        if not node.is_mid_turn:  # else a log that is to begin anew may still have what it had
+            self._agreed[node.node_id] = agreed
         return agreed >= index

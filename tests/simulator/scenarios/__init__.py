@@ -4,11 +4,20 @@ Each takes a `Stage` and plays; the properties judge. A healthy core passes all 
 there is a broken rule that is caught on it (`test_broken_rules`).
 """
 
-from tests.simulator.scenarios import elections, joint, leases, members, replication
+from collections.abc import Callable
+
+from tests.simulator.scenarios import disturbances, elections, joint, leases, members, replication, snapshots
 from tests.simulator.scenarios.leases import drifting_profile
 from tests.simulator.scenarios.members import slow_snapshot_profile
 from tests.simulator.scenarios.replication import one_entry_profile
 from tests.simulator.scenarios.scenario import Scenario
+from tests.simulator.scenarios.snapshots import no_cache_profile
+from tests.simulator.stage import Stage
+
+
+def _uncached(script: Callable[[Stage], None]) -> Scenario:
+    return Scenario(script, make_profile=no_cache_profile)
+
 
 VOTER_RESTARTS = Scenario(leases.voter_restarts)
 VOTER_IS_ASKED = Scenario(leases.voter_is_asked_while_the_leader_lives)
@@ -51,5 +60,32 @@ TWO_LEARNERS_ANSWER = Scenario(members.two_learners_answer)
 LEARNERS_RESTART_WITH_THEIR_LEADER = Scenario(members.learners_restart_with_their_leader)
 LEARNER_MEETS_NO_LEADER = Scenario(members.learner_meets_no_leader)
 SOLE_VOTER_CRASHES_AFTER_ITS_VOTE = Scenario(members.sole_voter_crashes_after_its_vote, node_count=1)
+TAIL_CONTRADICTS_THE_SNAPSHOT = Scenario(
+    snapshots.tail_contradicts_the_snapshot, make_profile=no_cache_profile
+)
+TAIL_FOLLOWS_THE_SNAPSHOT = _uncached(snapshots.tail_follows_the_snapshot)
+SNAPSHOT_COMES_FROM_A_LATER_TERM = Scenario(
+    snapshots.snapshot_comes_from_a_later_term, node_count=5, make_profile=no_cache_profile
+)
+APPEND_BEGINS_BEFORE_THE_LOG = _uncached(snapshots.append_begins_before_the_log)
+SNAPSHOT_MEETS_UNAPPLIED_ENTRIES = Scenario(
+    snapshots.snapshot_meets_unapplied_entries, make_profile=no_cache_profile
+)
+CRASH_WITH_THE_TERM_SYNCED = _uncached(snapshots.crash_with_the_term_synced)
+CRASH_WITH_THE_STATE_INSTALLED = Scenario(
+    snapshots.crash_with_the_state_installed, make_profile=no_cache_profile
+)
+MEMBER_LEAVES_BEFORE_THE_SNAPSHOT = Scenario(
+    snapshots.member_leaves_before_the_snapshot, make_profile=no_cache_profile
+)
+LOG_IS_DROPPED_BEFORE_A_CRASH = Scenario(
+    snapshots.log_is_dropped_before_a_crash, make_profile=no_cache_profile
+)
+CUT_OFF_NODE_COMES_BACK = Scenario(disturbances.cut_off_node_comes_back)
+LEADER_IS_HEARD_AND_HEARS_NOBODY = Scenario(disturbances.leader_is_heard_and_hears_nobody)
+LONGER_LOG_IS_OLDER = Scenario(disturbances.longer_log_is_older)
+LEADER_WAKES_UP_TO_A_READ = Scenario(disturbances.leader_wakes_up_to_a_read)
+DIRECTORY_IS_LOST = Scenario(disturbances.directory_is_lost)
+DIRECTORY_IS_LOST_UNDER_A_LEADER = Scenario(disturbances.directory_is_lost_under_a_leader)
 
 ALL_SCENARIOS = tuple(value for value in list(globals().values()) if isinstance(value, Scenario))
