@@ -240,6 +240,19 @@ def test_too_late_is_said_with_what_it_waited_for() -> None:
         asyncio.run(work())
 
 
+def test_a_node_that_is_no_member_is_no_help() -> None:
+    """One that was removed knows of no leader, and never will."""
+    member = FakeMember(free_port_run(1))
+    member.rows = [row(3, "stranger", port=member.port, state="self"), row(1)]
+
+    async def work() -> None:
+        async with member.serving():
+            await leader_at(member).members()
+
+    with pytest.raises(ChangeFailed, match="is node 3, which is no member; ask another node"):
+        asyncio.run(work())
+
+
 def test_a_change_follows_the_leader() -> None:
     """MOVED, as a client of a Redis Cluster is told."""
     old, new = two_members()
@@ -325,7 +338,7 @@ def test_without_a_terminal_a_line_says_what_is_new() -> None:
         watch(stage)
         watch(stage)
     assert lines == [
-        "node 4: staged, it does not answer\n",
+        "node 4: staged, not connected\n",
         "node 4: staged, a snapshot is being made\n",
         "node 4: staged, snapshot 0.0 of 100.0 MB\n",
         "node 4: staged, snapshot 10.0 of 100.0 MB\n",
