@@ -26,6 +26,7 @@ from raftkv.config_sources import SETTINGS, Setting, config_from, read_toml
 from raftkv.node_process import exit_with_parent
 from raftkv.passwords import PASSWORD_VARIABLE, given_password, look_or_ask
 from raftkv.status import Place, StatusUnavailable
+from raftkv.upkeep_cli import add_commands, refusals_told
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -189,6 +190,29 @@ def status(
     from raftkv.status_view import table_of
 
     Console().print(table_of(found, notes={}))
+
+
+@app.command(epilog=_EXIT_CODES, options_metavar="[--config FILE] [--SETTING VALUE ...]")
+@_with_settings
+def restore(
+    backup: Annotated[Path, typer.Argument(metavar="PATH", help="What `raftkv backup` made.")],
+    path: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="The TOML file that the node will have.")
+    ] = None,
+    **texts: str | None,
+) -> None:
+    """Make the data directory of a founder of a new cluster out of a backup.
+
+    Needed are --data-dir, --node-id and --members, as for `serve`. Do so for every founder, then start them.
+    """
+    config = _config_of(path, {key: text for key, text in texts.items() if text is not None})
+    from raftkv.backup_cli import run_restore
+
+    with refusals_told():
+        raise typer.Exit(run_restore(backup, config))
+
+
+add_commands(app, epilog=_EXIT_CODES)
 
 
 def _settings_of(assignments: Sequence[str]) -> dict[str, str]:

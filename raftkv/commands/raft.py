@@ -6,6 +6,7 @@ are for the leader, see `changes`; SNAPSHOT and COMPACT are about the node that 
 
 from __future__ import annotations
 
+from raftkv.commands.backup import BACKUP
 from raftkv.commands.changes import (
     Target,
     answer_number,
@@ -255,6 +256,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
                 ),
                 tips=("nondeterministic_output",),
             ),
+            BACKUP,
         ),
     ),
 )

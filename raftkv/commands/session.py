@@ -21,6 +21,7 @@ from raftkv.commands.administration import (
     Standing,
     TransferStatus,
 )
+from raftkv.commands.backup_desk import BackupDesk
 from raftkv.commands.monitors import Monitors
 from raftkv.commands.table import CommandTable, Sliced
 from raftkv.raft.membership import Membership
@@ -261,6 +262,10 @@ class NodeView(Protocol):
     @property
     def administration(self) -> Administration:
         """How the cluster is changed."""
+
+    @property
+    def backups(self) -> BackupDesk:
+        """What RAFT BACKUP asks."""
 
     def status(self) -> NodeStatus:
         """A fresh look; the caller's own. Cheap: it asks the memory alone."""

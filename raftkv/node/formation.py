@@ -14,6 +14,8 @@ Why there is a step between: without it, three empty nodes 1, 2, 3 with nonces a
 Two clusters of the same members, and each may take data. With the step, 3 forms only once 1 and 2
 have saved that they agree to {a, b, c}, and a directory agrees once in its life.
 
+Directories may hold data before: the state of a backup, the same in all of them or there is no cluster.
+
 Invariants: a directory agrees to at most one set of nonces; a cluster is formed only of nonces whose
 directories have all agreed to just that set. So no directory belongs to two clusters, and two formed
 directories of the same members never differ in their cluster, however late reports arrive.
@@ -30,6 +32,7 @@ import msgspec
 
 from raftkv.raft.types import ProtocolError
 from raftkv.storage import Identity
+from raftkv.storage.manifest import DIGEST_BYTES
 
 CLUSTER_ID_BYTES: Final = 16
 NONCE_BYTES: Final = 16
@@ -91,6 +94,8 @@ def decode_report(body: bytes) -> Identity:
     nonces = [report.nonce, *(nonce for _, nonce in report.agreed)]
     if any(len(nonce) != NONCE_BYTES for nonce in nonces):
         raise ProtocolError("a bootstrap report with a nonce of a wrong length")
+    if len(report.restored) not in (0, DIGEST_BYTES):
+        raise ProtocolError("a bootstrap report with a wrong name of a backup")
     if report.cluster_id is not None and len(report.cluster_id) != CLUSTER_ID_BYTES:
         raise ProtocolError("a bootstrap report with a cluster id of a wrong length")
     return report
@@ -117,6 +122,9 @@ def decide(own: Identity, reports: Mapping[int, Identity]) -> Decision:
     for report in known:
         if report.members != own.members:
             return Refused(_other_members(own, report))
+    for report in known:
+        if report.restored != own.restored:
+            return Refused(_other_data(own, report))
     missing = [node_id for node_id in peers if node_id not in reports]
     if missing:
         return Wait(f"no report from {_names(missing)} yet")
@@ -163,6 +171,15 @@ def _other_members(own: Identity, report: Identity) -> str:
     return (
         f"node {report.node_id} has another list of members than node {own.node_id}:"
         f" only node {holder.node_id} lists node {node_id} at {address!r}; every member needs the same list"
+    )
+
+
+def _other_data(own: Identity, report: Identity) -> str:
+    has, lacks = (own, report) if own.restored else (report, own)
+    other = f"another one, {lacks.restored.hex()}" if lacks.restored else "none"
+    return (
+        f"node {has.node_id}'s data directory was restored from the backup {has.restored.hex()}, and node"
+        f" {lacks.node_id}'s from {other}; restore the same backup for every founder, in an empty directory"
     )
 
 

@@ -24,6 +24,7 @@ from raftkv.machine import Machine
 from raftkv.node.administration import GroupAdministration
 from raftkv.node.admission import ADMISSION, Admission
 from raftkv.node.asking import Asker
+from raftkv.node.backups import Backups
 from raftkv.node.bootstrap import answers_of_formed, form_cluster, open_identity
 from raftkv.node.clients import Clients, bind_socket
 from raftkv.node.clock import Clock
@@ -137,8 +138,8 @@ class Node:
         data_dir = DataDir.open(Path(config.data_dir), None if config.join else config.node_id)
         stack.callback(data_dir.close)
         identity = self._open_identity(data_dir)
-        # Once the cluster is formed its log and state exist: one that is missing was lost.
-        is_new = identity.cluster_id is None
+        # Once the cluster is formed, or a backup restored, log and state exist: one that is missing was lost.
+        is_new = identity.cluster_id is None and not identity.restored
         log_store = LogStore(data_dir.log_path, create=is_new)
         stack.callback(log_store.close)
         kv_store = KvStore(data_dir.state_path, create=is_new)
@@ -371,6 +372,7 @@ class Node:
             fitness=self._watch_fitness(group),
             administration=self._make_administration(cluster_id, group, disks, saves),
             progress=self._snapshots.progress,
+            backups=self._backups,
             request_stop=self._stop.set,
             config_path=self._config_path,
         )
@@ -401,6 +403,13 @@ class Node:
         stack.callback(outgoing.close)
         incoming = Worker(on_failure=_die, name="snapshot-in")
         stack.callback(incoming.close)
+        self._backups = Backups(
+            data_dir=disks.data_dir,
+            kv_store=disks.kv_store,
+            clock=self._clock,
+            worker=outgoing,
+            tell=lambda callback: loop.call_soon_threadsafe(_or_die, callback),
+        )
         self._snapshots = SnapshotExchange(
             node_id=self._config.node_id,
             limits=transfer_limits(self._config),
@@ -516,6 +525,7 @@ class Node:
             _or_die(self._fitness.on_tick)
         _or_die(self._group.on_tick)
         _or_die(self._snapshots.on_tick)
+        _or_die(self._backups.on_tick)
         _or_die(self._clients.on_tick)
         self._observer.await_tick()
         self._loop.call_later(_TICK_SECONDS, self._tick)

@@ -31,6 +31,7 @@ from raftkv.commands.session import (
 from raftkv.commands.table import CommandTable, Sliced
 from raftkv.config import ConfigError, Member
 from raftkv.node.administration import GroupAdministration
+from raftkv.node.backups import Backups
 from raftkv.node.clients import Clients
 from raftkv.node.clock import Clock
 from raftkv.node.fitness import Fitness
@@ -71,6 +72,7 @@ class View:
         fitness: Fitness,
         administration: GroupAdministration,
         progress: Callable[[], SnapshotProgress],
+        backups: Backups,
         request_stop: Callable[[], None],
         config_path: Path | None = None,
     ) -> None:
@@ -92,6 +94,7 @@ class View:
         self._fitness = fitness
         self._administration = administration
         self._progress = progress
+        self._backups = backups
         self._request_stop = request_stop
         self._config_path = config_path
         self._process = ProcessLook(clock)
@@ -123,6 +126,11 @@ class View:
     def administration(self) -> GroupAdministration:
         """What changes the cluster."""
         return self._administration
+
+    @property
+    def backups(self) -> Backups:
+        """What RAFT BACKUP asks."""
+        return self._backups
 
     def on_leader(self, leader_id: int) -> None:
         """Remember who led last: without a leader, clients are still given a whole slot map."""

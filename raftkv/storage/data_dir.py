@@ -8,6 +8,7 @@
     state-<n>/  the rows since the n-th snapshot was installed
     STATE       which of these counts (`state_pointer`)
     incoming/   what has come of a snapshot (`incoming`)
+    RESTORING   there while a backup is being restored into it (`restore`)
     snapshots/  what this process made (`snapshots`)
 
 Knows nothing of what is in the databases, and of how a cluster is founded: it keeps what it is given.
@@ -28,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raftkv.raft.types import EntryId
-from raftkv.storage.durable_file import replace_file, sync_directory
+from raftkv.storage.durable_file import remove_tree, replace_file, sync_directory
 from raftkv.storage.errors import DataDirRefused, StorageFailure
 from raftkv.storage.incoming import IncomingSnapshot
 from raftkv.storage.installs import INCOMING, SNAPSHOTS, check_states, clean_up, install, remove_old_states
@@ -39,7 +40,11 @@ _FORMAT_NAME = "raftkv"
 #: Instead of a node id: it joins a cluster, which has yet to give it one.
 NO_ID = 0
 #: What a crash while the directory was being made can leave behind.
-_LEFTOVERS = frozenset({"LOCK", "FORMAT.new"})
+_LEFTOVERS = frozenset({"LOCK", "FORMAT.new", "lost+found"})
+#: What a directory without a node can have; the last one is a file system's own.
+_EMPTY = frozenset({"LOCK", "FORMAT", "FORMAT.new", "RESTORING.new", "lost+found"})
+#: There from the beginning of a restore to its end.
+RESTORING = "RESTORING"
 #: What a directory without an identity can't have; states belong here too.
 _DATA = frozenset({"log", INCOMING, SNAPSHOTS, POINTER_FILE})
 
@@ -58,6 +63,9 @@ class Identity:
     agreed: tuple[tuple[int, bytes], ...] = ()
     #: None: no cluster is formed yet. Invariant: never changes once it is set.
     cluster_id: bytes | None = None
+    #: The snapshot that the state was restored from before the cluster was formed; empty: it began with none.
+    #: Invariant: never changes.
+    restored: bytes = b""
 
 
 class DataDir:
@@ -85,7 +93,7 @@ class DataDir:
         try:
             if not path.is_dir():
                 _make_directory(path)
-            _check_format_is_known(path)
+            check_format_is_known(path)
             lock = _lock(path)
             try:
                 return cls(path, node_id, lock)
@@ -94,6 +102,38 @@ class DataDir:
                 raise
         except OSError as error:
             raise StorageFailure(f"opening the data directory {path}", error) from error
+
+    @classmethod
+    def begin_restore(cls, path: Path, node_id: int) -> DataDir:
+        """Lock a directory that is empty, or was being restored into, and empty it; `end_restore` ends that.
+
+        Until then nobody else can `open` it. Raises DataDirRefused, StorageFailure.
+        """
+        try:
+            if not path.is_dir():
+                _make_directory(path)
+            if not (path / RESTORING).exists():
+                _check_is_empty(path)
+            lock = _lock(path)
+            try:
+                replace_file(path / RESTORING, b"")
+                for name in os.listdir(path):
+                    if name not in ("LOCK", RESTORING, "lost+found"):
+                        remove_tree(path / name)
+                return cls(path, node_id, lock)
+            except BaseException:
+                os.close(lock)
+                raise
+        except OSError as error:
+            raise StorageFailure(f"restoring into the data directory {path}", error) from error
+
+    def end_restore(self) -> None:
+        """Let nodes use the directory, durably. Raises StorageFailure."""
+        try:
+            (self.path / RESTORING).unlink()
+            sync_directory(self.path)
+        except OSError as error:
+            raise StorageFailure(f"restoring into the data directory {self.path}", error) from error
 
     @property
     def log_path(self) -> Path:
@@ -175,8 +215,12 @@ def _make_directory(path: Path) -> None:
     sync_directory(path.parent)
 
 
-def _check_format_is_known(path: Path) -> None:
-    """Refuse a directory of someone else's before anything is put into it."""
+def check_format_is_known(path: Path) -> None:
+    """Refuse a directory of someone else's before anything is put into it. Raises OSError, DataDirRefused."""
+    if (path / RESTORING).exists():
+        raise DataDirRefused(
+            path, "restoring a backup into it has not ended: run `raftkv restore` again, or empty it"
+        )
     file = path / "FORMAT"
     if file.exists():
         found = file.read_bytes().decode(errors="replace").strip()
@@ -198,6 +242,13 @@ def _check_format_is_known(path: Path) -> None:
             path,
             f"it holds {foreign[0]!r} but no FORMAT file; expected a directory of raftkv's or an empty one",
         )
+
+
+def _check_is_empty(path: Path) -> None:
+    """Refuse to restore over anything."""
+    held = sorted(entry.name for entry in path.iterdir() if entry.name not in _EMPTY)
+    if held:
+        raise DataDirRefused(path, f"it holds {held[0]!r}; a backup is restored into an empty directory only")
 
 
 def _lock(path: Path) -> int:
@@ -228,7 +279,7 @@ def _open_locked(path: Path, node_id: int | None) -> Identity | None:
                 " put it back",
             )
         return None
-    identity = _decode_identity(file.read_bytes(), path)
+    identity = decode_identity(file.read_bytes(), path)
     if node_id is not None and identity.node_id == NO_ID:
         raise DataDirRefused(path, "its node was to join a cluster and has no id yet; set `join` again")
     if node_id not in (None, identity.node_id):
@@ -243,12 +294,13 @@ def _encode_identity(identity: Identity) -> bytes:
         "nonce": identity.nonce.hex(),
         "agreed": [[node_id, nonce.hex()] for node_id, nonce in identity.agreed],
         "cluster_id": None if identity.cluster_id is None else identity.cluster_id.hex(),
+        "restored": identity.restored.hex(),
     }
     return json.dumps({**fields, "checksum": _checksum(fields)}, indent=1).encode() + b"\n"
 
 
-def _decode_identity(content: bytes, path: Path) -> Identity:
-    """Read an identity. Raises DataDirRefused."""
+def decode_identity(content: bytes, path: Path) -> Identity:
+    """Read the content of a directory's IDENTITY file. Raises DataDirRefused."""
     try:
         fields = json.loads(content)
         checksum = fields.pop("checksum")
@@ -258,6 +310,7 @@ def _decode_identity(content: bytes, path: Path) -> Identity:
             nonce=bytes.fromhex(fields["nonce"]),
             agreed=tuple((int(node_id), bytes.fromhex(nonce)) for node_id, nonce in fields["agreed"]),
             cluster_id=None if fields["cluster_id"] is None else bytes.fromhex(fields["cluster_id"]),
+            restored=bytes.fromhex(fields.get("restored", "")),
         )
         expected = _checksum(fields)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:

@@ -25,11 +25,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rocksdict import AccessType, Checkpoint, Options, Rdict, RdictIter, ReadOptions, WriteBatch, WriteOptions
+from rocksdict import Checkpoint, Options, Rdict, RdictIter, ReadOptions, WriteBatch, WriteOptions
 
 from raftkv.applied import AppliedState
 from raftkv.storage.errors import StorageFailure
-from raftkv.storage.rocks import directory_bytes, failure_of, open_database, shared_options
+from raftkv.storage.rocks import directory_bytes, failure_of, open_database, opened_to_read, shared_options
 
 #: The memory for rows not yet flushed is at most four of these: one being filled, three being flushed.
 WRITE_BUFFER_BYTES = 64 << 20
@@ -45,7 +45,8 @@ _LEVEL_1_BYTES = 256 << 20
 
 _OWN_TABLE = b"\x00"
 _OWN_TABLE_END = b"\x01"
-_APPLIED_KEY = _OWN_TABLE + b"applied"
+#: The one row of the store's own.
+APPLIED_KEY = _OWN_TABLE + b"applied"
 _APPLIED = struct.Struct(">QQQ")
 
 
@@ -142,9 +143,7 @@ class KvStore:
                 delete(row_key)
             else:
                 put(row_key, value)
-        put(
-            _APPLIED_KEY, _APPLIED.pack(applied.index, applied.term, applied.log_time_ms) + applied.membership
-        )
+        put(APPLIED_KEY, _APPLIED.pack(applied.index, applied.term, applied.log_time_ms) + applied.membership)
         try:
             self._database.write(batch, self._write_options)
         except Exception as error:
@@ -232,7 +231,7 @@ class KvStore:
             raise failure_of("closing the state", error) from error
 
     def _read_applied(self) -> AppliedState:
-        return _applied_of(self.get(_APPLIED_KEY))
+        return applied_of(self.get(APPLIED_KEY))
 
 
 class Scan(Iterator[tuple[bytes, bytes]]):
@@ -288,19 +287,13 @@ class Scan(Iterator[tuple[bytes, bytes]]):
 
 def read_applied(path: Path) -> AppliedState:
     """Tell how far a closed store has come, leaving it as it is. Raises StorageFailure."""
-    options = state_options(block_cache_bytes=1 << 20)
-    try:
-        database = Rdict(str(path), options, access_type=AccessType.read_only())
-        try:
-            row = database.get(_APPLIED_KEY)
-        finally:
-            database.close()
-    except Exception as error:
-        raise failure_of(f"reading the state at {path}", error) from error
-    return _applied_of(row)
+    with opened_to_read(path, state_options(block_cache_bytes=1 << 20), what="the state") as database:
+        row = database.get(APPLIED_KEY)
+    return applied_of(row)
 
 
-def _applied_of(row: bytes | None) -> AppliedState:
+def applied_of(row: bytes | None) -> AppliedState:
+    """Read the row at APPLIED_KEY; None: nothing was ever written. Raises StorageFailure."""
     if row is None:
         return AppliedState()
     if len(row) < _APPLIED.size:

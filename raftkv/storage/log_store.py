@@ -72,11 +72,17 @@ class LogStore:
                 self._database.close()
 
 
-def _open(path: Path, *, create: bool) -> Rdict:
+def log_options() -> Options:
+    """Give the options of the log's database."""
     options = shared_options(block_cache_bytes=_BLOCK_CACHE_BYTES, open_files_max=_OPEN_FILES_MAX)
     _set_up_writes(options)
+    return options
+
+
+def _open(path: Path, *, create: bool) -> Rdict:
+    options = log_options()
     if not create and (path / "CURRENT").exists():
-        _check_write_ahead_log(path)
+        check_write_ahead_log(path)
     try:
         return open_database(path, options, create=create, what="the Raft log")
     except StorageFailure as failure:
@@ -85,8 +91,11 @@ def _open(path: Path, *, create: bool) -> Rdict:
         raise
 
 
-def _check_write_ahead_log(path: Path) -> None:
-    """Refuse what RocksDB would take for the end of the log; see `wal_tail`."""
+def check_write_ahead_log(path: Path) -> None:
+    """Refuse what RocksDB would take for the end of the log; see `wal_tail`.
+
+    Raises LogCorrupted, StorageFailure.
+    """
     try:
         files = sorted(path.glob("*.log"))
         if not files:

@@ -8,9 +8,12 @@ words for a caller's mistake.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict
+from rocksdict import AccessType, BlockBasedOptions, Cache, DBCompressionType, Options, Rdict
 
 from raftkv.storage.durable_file import sync_directory
 from raftkv.storage.errors import StorageFailure, WriteStalled
@@ -23,6 +26,7 @@ _BACKGROUND_JOBS = 2
 _BLOCK_BYTES = 16 << 10
 _STALL_TEXT = "Result incomplete: Write stall"
 _CORRUPTION_TEXT = "Corruption: "
+_WRITTEN_BY_READERS = frozenset({"LOCK", "LOG", "rocksdict-config.json"})
 
 
 def shared_options(*, block_cache_bytes: int, open_files_max: int) -> Options:
@@ -70,6 +74,31 @@ def open_database(path: Path, options: Options, *, create: bool, what: str) -> R
     except Exception as error:
         raise failure_of(f"opening {what} at {path}", error) from error
     return database
+
+
+@contextmanager
+def opened_to_read(path: Path, options: Options, *, what: str) -> Iterator[Rdict]:
+    """Open a closed database only to read it, leaving every byte and every name as it is.
+
+    What the block gets from the database must be gone at its end. rocksdict's exceptions in it, and those
+    of the opening, are raised as StorageFailure, the system's too.
+    """
+    try:
+        # rocksdict writes its own file into a database that it only reads, and RocksDB its diary.
+        with TemporaryDirectory(prefix="raftkv-") as view:
+            for name in os.listdir(path):
+                if name not in _WRITTEN_BY_READERS:
+                    os.symlink((path / name).absolute(), Path(view) / name)
+            database = Rdict(view, options, access_type=AccessType.read_only())
+            try:
+                yield database
+            finally:
+                database.close()
+    except Exception as error:
+        # rocksdict raises bare ones.
+        if type(error) is not Exception and not isinstance(error, OSError):
+            raise
+        raise failure_of(f"reading {what} at {path}", error) from error
 
 
 def failure_of(action: str, error: Exception) -> StorageFailure | WriteStalled:

@@ -7,13 +7,40 @@ Everything else that disagrees is damage. Knows nothing of how a snapshot came.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from raftkv.applied import AppliedState
-from raftkv.raft.types import EntryId
+from raftkv.raft.types import EntryId, HardState
 from raftkv.storage.errors import LogCorrupted
-from raftkv.storage.group_log import GroupLog
 
 
-def settle_log_with_state(group_log: GroupLog, applied: AppliedState, installed: EntryId | None) -> None:
+class LogToSettle(Protocol):
+    """What is needed of `GroupLog`."""
+
+    @property
+    def hard_state(self) -> HardState:
+        """What was written last."""
+
+    @property
+    def boundary(self) -> EntryId:
+        """The last entry that was dropped."""
+
+    @property
+    def first_index(self) -> int:
+        """The oldest entry held."""
+
+    @property
+    def last_index(self) -> int:
+        """The newest entry held; when there is none the boundary's index."""
+
+    def term_at(self, index: int) -> int:
+        """Give the term of an entry that is held, or of the boundary."""
+
+    def reset(self, boundary: EntryId) -> None:
+        """Drop every entry, and begin behind `boundary`."""
+
+
+def settle_log_with_state(group_log: LogToSettle, applied: AppliedState, installed: EntryId | None) -> None:
     """Finish an install if the log doesn't know of it yet; `installed`: what the state was made of.
 
     The log is written then, and not synced: a crash before the next sync has it done again. Raises
@@ -30,18 +57,18 @@ def settle_log_with_state(group_log: GroupLog, applied: AppliedState, installed:
         )
 
 
-def _holds(group_log: GroupLog, entry_id: EntryId) -> bool:
+def _holds(group_log: LogToSettle, entry_id: EntryId) -> bool:
     """Tell whether this is an entry of the log or its boundary, so that the log can go on behind it."""
     is_there = group_log.boundary.index <= entry_id.index <= group_log.last_index
     return is_there and group_log.term_at(entry_id.index) == entry_id.term
 
 
-def _is_known(group_log: GroupLog, installed: EntryId) -> bool:
+def _is_known(group_log: LogToSettle, installed: EntryId) -> bool:
     """Tell whether the log has heard of the install: what lies below the boundary was compacted since."""
     return installed.index < group_log.boundary.index or _holds(group_log, installed)
 
 
-def _finish_install(group_log: GroupLog, applied: AppliedState, installed: EntryId) -> None:
+def _finish_install(group_log: LogToSettle, applied: AppliedState, installed: EntryId) -> None:
     """Have the log begin behind the state, if nothing has happened to either since."""
     if (applied.term, applied.index) != (installed.term, installed.index):
         raise LogCorrupted(

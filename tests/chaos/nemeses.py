@@ -125,9 +125,13 @@ class Nemeses(Faults):
         def applied() -> int:
             return int(node.raft().get("raft_last_applied_index", -1))
 
-        before = await asyncio.to_thread(applied)
+        before = -1
         deadline = time.monotonic() + _BACK_SECONDS_MAX
-        while node.is_running() and not 0 <= before < await asyncio.to_thread(applied):
+        while node.is_running():
+            now = await asyncio.to_thread(applied)
+            if 0 <= before < now:
+                break
+            before = now if before < 0 else before  # nothing is known while it doesn't answer
             if time.monotonic() > deadline:
                 self._recorder.complaints.append(
                     f"node {node.node_id} neither ends nor goes on with room on its disk"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from raftkv.commands import build_table
 from raftkv.commands.administration import Outcome, Undertaking
+from raftkv.commands.backup_desk import BackupRefused, OpenBackup
 from raftkv.commands.monitors import LatencyMonitor, Monitors, SlowLog
 from raftkv.commands.session import (
     ConfigNotWritten,
@@ -141,6 +142,29 @@ class FakeAdministration:
 
 
 @dataclass
+class FakeBackups:
+    """Has one file, of ten bytes, once it is told that it is there."""
+
+    is_there: bool = False
+    ended: list[bytes] = field(default_factory=list)
+
+    def begin(self) -> Callable[[], OpenBackup | BackupRefused | None]:
+        return lambda: OpenBackup(b"1234", b"manifest") if self.is_there else None
+
+    def read(
+        self, backup_id: bytes, name: str, *, offset: int, length: int
+    ) -> Callable[[], bytes | BackupRefused | None]:
+        if backup_id != b"1234":
+            raise BackupRefused("there is no such backup")
+        if name != "CURRENT":
+            return lambda: BackupRefused("there is no such file")
+        return lambda: b"0123456789"[offset : offset + length] if self.is_there else None
+
+    def end(self, backup_id: bytes) -> None:
+        self.ended.append(backup_id)
+
+
+@dataclass
 class FakeNode:
     """Satisfies NodeView."""
 
@@ -164,6 +188,7 @@ class FakeNode:
     resets: int = 0
     rewrites: int = 0
     purges: int = 0
+    backups: FakeBackups = field(default_factory=lambda: FakeBackups())
     #: What was done to other clients: what, and its number.
     control: list[tuple[str, int]] = field(default_factory=list)
     #: Why CONFIG REWRITE can't be done.

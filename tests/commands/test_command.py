@@ -9,7 +9,7 @@ from tests.commands.fake_node import TABLE, ask, open_session
 
 RAFT_ROWS = [
     *(b"raft|info", b"raft|members", b"raft|add", b"raft|remove", b"raft|promote", b"raft|replace"),
-    *(b"raft|transfer", b"raft|snapshot", b"raft|compact", b"raft|digest", b"raft|help"),
+    *(b"raft|transfer", b"raft|snapshot", b"raft|compact", b"raft|digest", b"raft|backup", b"raft|help"),
 ]
 
 
@@ -211,9 +211,11 @@ def test_help_is_written_from_the_docs() -> None:
     assert isinstance(lines, list)
     assert lines[0] == Simple("RAFT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")
     assert Simple("ADD [LEARNER] <host> <port> [PEERPORT <peer-port>]") in lines
-    assert lines[-4:] == [
+    assert lines[-6:] == [
         Simple("DIGEST"),
         Simple("    Returns a digest of all data on this node, and the log index at which it holds."),
+        Simple("BACKUP (BEGIN|READ <id> <file> <offset> <length>|END <id>)"),
+        Simple("    Copies a consistent state of this node, file by file."),
         Simple("HELP"),
         Simple("    Prints this help."),
     ]

@@ -10,7 +10,7 @@ from typing import Final
 
 _OWN_COMMANDS: Final = """
 raft|info raft|members raft|add raft|remove raft|promote raft|replace raft|transfer raft|snapshot raft|compact
-raft|digest raft|help
+raft|digest raft|backup raft|help
 """
 
 #: Commands that Redis 7.0 doesn't know.

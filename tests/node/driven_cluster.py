@@ -203,6 +203,13 @@ def request_bytes(request: str | list[bytes]) -> bytes:
     return b"*%d\r\n" % len(args) + b"".join(b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args)
 
 
+class NoBackups:
+    """For rows that are on no disk."""
+
+    def begin(self) -> None:
+        raise AssertionError("nobody backs this node up")
+
+
 class Node:
     """One node: its group, its clients and what they stand on."""
 
@@ -312,6 +319,7 @@ class Node:
                 ask=self._ask,
             ),
             progress=lambda: self.snapshots,
+            backups=NoBackups(),
             request_stop=self._note_stop,
         )
         self.clients = self.view.clients = Clients(

@@ -176,6 +176,7 @@ def test_garbage_raises_nothing_but_protocol_error(body: bytes) -> None:
         Identity(1, MEMBERS, b"short"),
         Identity(1, MEMBERS, nonce(1), agreed=((1, b"short"),)),
         Identity(1, MEMBERS, nonce(1), cluster_id=b"short"),
+        Identity(1, MEMBERS, nonce(1), restored=b"short"),
     ],
 )
 def test_a_report_that_no_node_makes_is_refused(report: Identity) -> None:
@@ -356,3 +357,25 @@ def test_the_checks_catch_a_broken_rule(broken: Decide) -> None:
 
     with pytest.raises(AssertionError):
         find_a_bad_life()
+
+
+def test_founders_hold_the_same_data_or_form_no_cluster() -> None:
+    """An empty founder, or one of another backup, would have the others' data replaced or dropped."""
+    first, second = b"1" * 16, b"2" * 16
+    for own, other in ((first, b""), (b"", first), (first, second)):
+        directories = {
+            node_id: dataclasses.replace(identity(node_id, "empty"), restored=restored)
+            for node_id, restored in ((1, own), (2, own), (3, other))
+        }
+        decision = decide(directories[1], {2: directories[2], 3: directories[3]})
+        assert isinstance(decision, Refused)
+        assert "restore the same backup for every founder" in decision.reason
+
+
+def test_founders_of_one_backup_form_a_cluster() -> None:
+    """They are as equal as empty ones."""
+    directories = {
+        node_id: dataclasses.replace(identity(node_id, "empty"), restored=b"1" * 16) for node_id in (1, 2, 3)
+    }
+    assert decide(directories[1], {2: directories[2], 3: directories[3]}) == Agree(AGREED)
+    assert decode_report(encode_report(directories[1])) == directories[1]

@@ -1,0 +1,135 @@
+"""`raftkv check` and `raftkv log`: what they print, and their exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from raftkv.config import Member
+from raftkv.inspect_cli import LogRequest, command_text, membership_text, run_log
+from raftkv.node.roster import encode_place
+from raftkv.raft import Membership, Staged
+from raftkv.storage import DataDir
+from tests.cli.command import raftkv
+from tests.storage.closed_node import APPLIED_INDEX, IDENTITY, LAST_INDEX, fingerprint, make_closed_node
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory in which nothing is wrong."""
+    return make_closed_node(tmp_path_factory.mktemp("closed") / "data")
+
+
+def shown(path: Path, **what: int | bool) -> list[str]:
+    """Give the lines of `raftkv log`."""
+    output = io.StringIO()
+    assert run_log(LogRequest(path, **what), output) == 0  # type: ignore[arg-type]  # each test knows its own
+    return output.getvalue().splitlines()
+
+
+def test_check_of_a_whole_directory(whole: Path, tmp_path: Path) -> None:
+    """Exit code 0, and what the node has."""
+    before = fingerprint(whole)
+    told = raftkv("check", str(whole), cwd=tmp_path)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert f"node 2 of cluster {b'c'.hex() * 16}" in told.stdout
+    assert f"applied up to entry {APPLIED_INDEX} of term 3" in told.stdout
+    assert told.stdout.endswith("nothing is wrong\n")
+    assert fingerprint(whole) == before
+
+
+def test_check_of_a_damaged_directory_as_json(whole: Path, tmp_path: Path) -> None:
+    """Exit code 1, and each finding with its part."""
+    copy = Path(shutil.copytree(whole, tmp_path / "data"))
+    (table, *_) = sorted((copy / "state").glob("*.sst"))
+    content = bytearray(table.read_bytes())
+    content[100] ^= 1
+    table.write_bytes(content)
+    told = raftkv("check", "--json", str(copy), cwd=tmp_path)
+    assert told.returncode == 1
+    report = json.loads(told.stdout)
+    assert not report["is_whole"]
+    assert [finding["part"] for finding in report["findings"]] == ["state"]
+
+
+@pytest.mark.parametrize("command", ["check", "log"])
+def test_directory_in_use_is_refused(whole: Path, tmp_path: Path, command: str) -> None:
+    """Exit code 1, and by whom it is used."""
+    data_dir = DataDir.open(whole, IDENTITY.node_id)
+    told = raftkv(command, str(whole), cwd=tmp_path)
+    data_dir.close()
+    assert told.returncode == 1
+    assert "in use by the process" in told.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "log"])
+def test_missing_directory_is_refused(tmp_path: Path, command: str) -> None:
+    """One line, no stack."""
+    told = raftkv(command, "nowhere", cwd=tmp_path)
+    assert told.returncode == 1
+    assert len(told.stderr.splitlines()) == 1
+
+
+def test_log_shows_entries_in_words(whole: Path) -> None:
+    """Index, term, time, and the members."""
+    lines = shown(whole)
+    assert lines[:4] == [
+        "node 2",
+        "current term 3, voted for 3",
+        "dropped up to entry 20 of term 2",
+        f"applied up to entry {APPLIED_INDEX}",
+    ]
+    assert lines[4] == "21 term 2 2023-11-14 22:13:20.019+00:00 1 commands, 284 bytes"
+    assert lines[-1] == f"{LAST_INDEX} term 3 membership: voters 2 3 4; newest id 5"
+    assert len(lines) == 4 + LAST_INDEX - 20
+
+
+def test_log_shows_a_range_with_its_commands(whole: Path) -> None:
+    """--first, --last, --commands."""
+    lines = shown(whole, first=90, last=91, has_commands=True)[4:]
+    assert len(lines) == 4
+    assert lines[0].startswith("90 term 2")
+    assert lines[1].startswith("    db 1 'set' 'key:88' 'value 88value 88")
+    assert lines[1].endswith("...(240 bytes)")
+
+
+def test_log_as_json_is_a_line_per_entry(whole: Path) -> None:
+    """The first one is about the log as a whole."""
+    head, first, *_, last = [json.loads(line) for line in shown(whole, is_json=True, has_commands=True)]
+    assert head["boundary"] == {"index": 20, "term": 2}
+    assert head["applied"] == APPLIED_INDEX
+    assert first["kind"] == "command"
+    assert first["commands"][0]["args"][:2] == ["set", "key:19"]
+    assert last["voters"] == [2, 3, 4]
+
+
+def test_log_of_a_copied_log_directory_alone(whole: Path, tmp_path: Path) -> None:
+    """It is all that some people send."""
+    copy = Path(shutil.copytree(whole / "log", tmp_path / "copied"))
+    assert len(shown(copy)) == len(shown(whole)) - 1
+
+
+def test_command_is_shortened() -> None:
+    """A line is for eyes."""
+    assert command_text([b"set", b"a\n\xff", b"x" * 100]) == f"'set' 'a\\n\\xff' '{'x' * 40}'...(100 bytes)"
+    assert command_text([b"del", *[b"k"] * 10]) == "'del' 'k' 'k' 'k' 'k' 'k' 'k' 'k' ... and 3 more"
+
+
+def test_membership_in_words() -> None:
+    """Joint ones, learners and who is to vote."""
+    membership = Membership(
+        (1, 4),
+        outgoing=(1, 2),
+        learners=(5,),
+        staged=(Staged(5, 1),),
+        addresses=((4, encode_place(Member(4, "h", 7004), b"")),),
+        newest_id=6,
+    )
+    assert membership_text(membership) == (
+        "voters 1 4 (h:17004); together with the old ones 1 2; learners 5; 5 is to vote in the place of 1;"
+        " newest id 6"
+    )
