@@ -1,4 +1,4 @@
-"""The commands for when things go wrong, as typer sees them: check, log, backup. No logic.
+"""The commands for when things go wrong, as typer sees them: check, log, backup, recover. No logic.
 
 What only one command needs is imported by that command, as in `cli`.
 """
@@ -26,7 +26,7 @@ _JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 def add_commands(app: typer.Typer, *, epilog: str) -> None:
     """Let `app` know these commands."""
-    for command in (check, log, backup):
+    for command in (check, log, backup, recover):
         app.command(epilog=epilog)(command)
 
 
@@ -104,6 +104,29 @@ def backup(
             raise typer.Exit(run_verify(path))
         password = given_password(word=word, path=password_path, environ=os.environ)
         raise typer.Exit(run_backup(BackupRequest(place_of(node), path, password)))
+
+
+def recover(
+    path: Annotated[Path, typer.Argument(metavar="DIR", help="Data directory of a stopped node.")],
+    is_forced: Annotated[
+        bool,
+        typer.Option(
+            "--force-new-cluster", help="Make the node the only voter of a new cluster. Loses data."
+        ),
+    ] = False,
+    is_confirmed: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+) -> None:
+    """Go on with one surviving node after a majority was lost for good: the last resort."""
+    if not is_forced:
+        raise ConfigError(
+            "has to be given: it is all that this can do, and the last resort; the README tells what to try"
+            " before, under 'When things go wrong'",
+            source="--force-new-cluster",
+        )
+    from raftkv.recover_cli import RecoverRequest, run_recover
+
+    with refusals_told():
+        raise typer.Exit(run_recover(RecoverRequest(path, is_confirmed)))
 
 
 def place_of(text: str) -> Place:

@@ -56,6 +56,7 @@ from raftkv.runtime_settings import RuntimeSettings
 from raftkv.storage import (
     NO_ID,
     DataDir,
+    DataDirRefused,
     Flusher,
     GroupLog,
     Identity,
@@ -188,7 +189,13 @@ class Node:
         nonce = os.urandom(16)
         if not config.join:
             return open_identity(data_dir, node_id=config.node_id, members=_addresses(config), nonce=nonce)
-        if data_dir.identity is None:
+        known = data_dir.identity
+        if known is not None and known.cluster_id is None and known.node_id != NO_ID:
+            raise DataDirRefused(
+                data_dir.path,
+                f"it was made for node {known.node_id} to found a cluster; empty it to join one",
+            )
+        if known is None:
             data_dir.save_identity(Identity(NO_ID, (), nonce))
         assert data_dir.identity is not None, "it was saved"
         return data_dir.identity

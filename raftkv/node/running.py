@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from raftkv.config import Config
+from raftkv.node.advice import advice_on
 from raftkv.node.joining import JoinRefused
 from raftkv.node.node import Node
 from raftkv.node.open_files import room_for_clients
@@ -52,6 +53,8 @@ def run_node(config: Config, config_path: Path | None = None) -> int:
         log.critical("this node can't join %s: %s", config.join, refusal)
     except (StorageFailure, DataDirRefused) as failure:
         log.critical("node %d: stopped: %s", config.node_id, failure)
+        if advice := advice_on(failure, config):
+            log.critical("node %d: %s", config.node_id, advice)
     except OSError as failure:
         log.critical("node %d: can't start: %s", config.node_id, failure)
     return 1

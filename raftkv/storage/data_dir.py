@@ -25,7 +25,7 @@ import fcntl
 import json
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raftkv.raft.types import EntryId
@@ -61,7 +61,7 @@ class Identity:
     nonce: bytes
     #: (node id, nonce) of every member, by id, once this directory has agreed to them; else empty.
     agreed: tuple[tuple[int, bytes], ...] = ()
-    #: None: no cluster is formed yet. Invariant: never changes once it is set.
+    #: None: no cluster is formed yet. Invariant: once it is set it changes by `found_anew` alone.
     cluster_id: bytes | None = None
     #: The snapshot that the state was restored from before the cluster was formed; empty: it began with none.
     #: Invariant: never changes.
@@ -176,11 +176,25 @@ class DataDir:
         assert known is None or known.cluster_id in (None, identity.cluster_id), (
             "a directory keeps its cluster"
         )
+        self._save(identity)
+
+    def _save(self, identity: Identity) -> None:
         try:
             replace_file(self.path / "IDENTITY", _encode_identity(identity))
         except OSError as error:
             raise StorageFailure(f"saving {self.path / 'IDENTITY'}", error) from error
         self._identity = identity
+
+    def found_anew(self, cluster_id: bytes) -> None:
+        """Belong to another cluster from now on, which this node begins alone; the one exception.
+
+        Durable before returning. Raises StorageFailure: it is the old or the new.
+        """
+        known = self._identity
+        assert known is not None, "there is a node"
+        assert known.cluster_id not in (None, cluster_id), "it leaves a cluster for a new one"
+        members = tuple(pair for pair in known.members if pair[0] == known.node_id)
+        self._save(replace(known, members=members, agreed=(), cluster_id=cluster_id))
 
     def install_state(self, incoming: IncomingSnapshot) -> None:
         """Make a snapshot that is finished the state, durably; `state_path` and `installed` tell it then.
@@ -277,6 +291,7 @@ def _open_locked(path: Path, node_id: int | None) -> Identity | None:
                 path,
                 f"it holds {min(data)} but no IDENTITY file; expected the one of node {node_id or 'any'}:"
                 " put it back",
+                is_damage=True,
             )
         return None
     identity = decode_identity(file.read_bytes(), path)
@@ -315,10 +330,14 @@ def decode_identity(content: bytes, path: Path) -> Identity:
         expected = _checksum(fields)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataDirRefused(
-            path, f"its IDENTITY file is damaged: {error or type(error).__name__}"
+            path, f"its IDENTITY file is damaged: {error or type(error).__name__}", is_damage=True
         ) from error
     if checksum != expected:
-        raise DataDirRefused(path, f"its IDENTITY file has the checksum {checksum!r}, expected {expected!r}")
+        raise DataDirRefused(
+            path,
+            f"its IDENTITY file has the checksum {checksum!r}, expected {expected!r}",
+            is_damage=True,
+        )
     return identity
 
 

@@ -25,7 +25,7 @@ class LogCorrupted(StorageFailure):
         super().__init__(
             "reading the Raft log",
             f"the log is damaged{place}: {detail}. Entries that this node acknowledged may be lost, so it"
-            f" must not vote. Check the disk, keep the directory for inspection, restore this node's data",
+            f" must not vote. Check the disk, and keep the directory for inspection",
         )
         self.index = index
         self.detail = detail
@@ -38,10 +38,12 @@ class WriteStalled(Exception):
 class DataDirRefused(Exception):
     """A data directory that this node must not use, and was left as it was."""
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: Path, reason: str, *, is_damage: bool = False) -> None:
+        """`is_damage`: what is missing or wrong was right once, and can't be had back from the directory."""
         super().__init__(f"data directory {path}: {reason}")
         self.path = path
         self.reason = reason
+        self.is_damage = is_damage
 
 
 class SnapshotRefused(Exception):

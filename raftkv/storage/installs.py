@@ -54,6 +54,7 @@ def check_states(data_dir: Path, pointer: StatePointer) -> None:
                 data_dir,
                 f"it holds {name}/, which is newer than {pointer.directory}/, and no STATE file that"
                 f" names it: put that back",
+                is_damage=True,
             )
 
 

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from rocksdict import AccessType, BlockBasedOptions, Cache, DBCompressionType, Options, Rdict
 
 from raftkv.storage.durable_file import sync_directory
-from raftkv.storage.errors import StorageFailure, WriteStalled
+from raftkv.storage.errors import LogCorrupted, StorageFailure, WriteStalled
 
 #: RocksDB's own diary, a file named LOG: a few small ones, not one per start for ever.
 _INFO_LOG_BYTES_MAX = 1 << 20
@@ -26,6 +26,7 @@ _BACKGROUND_JOBS = 2
 _BLOCK_BYTES = 16 << 10
 _STALL_TEXT = "Result incomplete: Write stall"
 _CORRUPTION_TEXT = "Corruption: "
+_NO_DATABASE_TEXT = "there is no database at "
 _WRITTEN_BY_READERS = frozenset({"LOCK", "LOG", "rocksdict-config.json"})
 
 
@@ -65,7 +66,7 @@ def open_database(path: Path, options: Options, *, create: bool, what: str) -> R
     """Open the database at `path`; `what` names it in failures. Raises StorageFailure."""
     exists = (path / "CURRENT").exists()
     if not exists and not create:
-        raise StorageFailure(f"opening {what}", f"there is no database at {path}")
+        raise StorageFailure(f"opening {what}", f"{_NO_DATABASE_TEXT}{path}")
     try:
         path.mkdir(parents=True, exist_ok=True)
         database = Rdict(str(path), options)
@@ -113,6 +114,14 @@ def failure_of(action: str, error: Exception) -> StorageFailure | WriteStalled:
 def is_corruption(failure: Exception) -> bool:
     """Tell whether RocksDB found damaged bytes, rather than failing to get at them."""
     return isinstance(failure, StorageFailure) and str(failure.cause).startswith(_CORRUPTION_TEXT)
+
+
+def is_data_lost(failure: Exception) -> bool:
+    """Tell whether bytes that were durable once are damaged or gone, rather than out of reach."""
+    is_lost = isinstance(failure, StorageFailure) and (
+        isinstance(failure, LogCorrupted) or str(failure.cause).startswith(_NO_DATABASE_TEXT)
+    )
+    return is_lost or is_corruption(failure)
 
 
 def directory_bytes(path: Path) -> int:

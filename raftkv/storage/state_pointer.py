@@ -59,10 +59,10 @@ def read_pointer(data_dir: Path) -> StatePointer:
         is_whole = fields == _fields_of(directory, EntryId(term, index)) and _INSTALLED.fullmatch(directory)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DataDirRefused(
-            data_dir, f"its STATE file is damaged: {error or type(error).__name__}"
+            data_dir, f"its STATE file is damaged: {error or type(error).__name__}", is_damage=True
         ) from error
     if not is_whole:
-        raise DataDirRefused(data_dir, "its STATE file is damaged: its checksum is wrong")
+        raise DataDirRefused(data_dir, "its STATE file is damaged: its checksum is wrong", is_damage=True)
     return StatePointer(directory, EntryId(term, index))
 
 

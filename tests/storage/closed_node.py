@@ -17,7 +17,7 @@ IDENTITY = Identity(
     b"c" * 16,
 )
 #: Node 4 has taken the place of node 1; 5 was there once.
-MEMBERS = Membership((2, 3, 4), addresses=((2, b""), (4, b"")), newest_id=5)
+MEMBERS = Membership((2, 3, 4), addresses=((2, b"place of 2"), (4, b"place of 4")), newest_id=5)
 TIME_MS = 1_700_000_000_000
 TERM = 3
 KEY_COUNT = 200
