@@ -43,10 +43,11 @@ fix: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 soak: $(VENV)/.installed-dev
-	$(BIN)/python -m tests.simulator --seed $(SEED) --seconds $(SECONDS)
+	$(BIN)/python -m tests.simulator --seed $(SEED) --seeds 2000 --seconds $(SECONDS)
 	$(BIN)/python -m tests.simulator --seed $(SEED) --seconds $(SECONDS) --profile churn
 	$(BIN)/python -m tests.integration.kill_rounds --seed $(SEED) --seconds $(SECONDS)
 	$(BIN)/python -m tests.consistency --seed $(SEED) --seconds $(SECONDS)
+	$(BIN)/python -m tests.integration.rolling --seed $(SEED) --rounds 5
 	$(BIN)/python -m tests.hostile --seed $(SEED) --seconds $(SECONDS)
 	$(BIN)/python -m tests.chaos --seed $(SEED) --seconds $(SECONDS) || test $$? -eq 77  # 77: not on this machine
 

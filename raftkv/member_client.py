@@ -86,6 +86,9 @@ class Leader:
                 continue
             self._known = [row.place for row in rows]
             leading = next((row for row in rows if row.role == "leader"), None)
+            own = next((row for row in rows if row.state == "self"), None)
+            if leading is None and own is not None and own.role == "stranger":
+                raise ChangeFailed(f"{self._place} is node {own.id}, which is no member; ask another node")
             if leading is not None and leading.state == "self":
                 return rows
             if leading is None or hops_count:

@@ -23,8 +23,9 @@ _UNKNOWN = "-"
 def table_of(rows: Sequence[MemberRow]) -> Table:
     """Draw one row per member."""
     table = Table(box=None, pad_edge=False)
-    for column in ("node", "address", "role"):
-        table.add_column(column)
+    for column in ("node", "address"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("role")
     for column in ("match", "behind", "heard ms ago"):
         table.add_column(column, justify="right")
     table.add_column("state")
@@ -72,7 +73,7 @@ def _step_of(row: MemberRow) -> _Step:
     if done is not None or row.state == "snapshot":
         return _Step("a snapshot is being made", done=0, total=1)
     if row.lag is None or row.match_index is None or row.state == "unreachable":
-        return _Step("it does not answer", done=0, total=1)
+        return _Step("not connected", done=0, total=1)
     text = f"{row.lag} entries behind" if row.lag else "caught up"
     return _Step(text, done=row.match_index, total=row.match_index + row.lag or 1)
 

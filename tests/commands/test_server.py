@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from raftkv.commands.administration import LEARNER, STAGED, STRANGER, TransferStatus
 from raftkv.commands.info import human_size
 from raftkv.commands.monitors import Timing
 from raftkv.commands.session import NodeStatus, Pace, SaveStatus
@@ -141,6 +142,25 @@ def test_raft_section_has_redisrafts_names() -> None:
         "raft_clock_faults": "0",
     }
     assert fields(node_status(2, leader_id=NOBODY), "raft")["raft_leader_id"] == "-1"
+
+
+def test_raft_section_tells_who_is_no_voter() -> None:
+    """`raftkv status` shows it; how far they are is the leader's to know."""
+    status = node_status(1)
+    status.members[1].standing = LEARNER
+    status.members[2].standing = STAGED
+    status.members[2].snapshot = TransferStatus(3, 4)
+    shown = fields(status, "raft")
+    assert (shown["raft_num_nodes"], shown["raft_num_voting_nodes"]) == ("3", "1")
+    last = "last_conn_secs=-1,conn_errors=0,conn_oks=0"
+    node = f"state=connected,voting=no,addr=127.0.0.1,port=7002,{last}"
+    assert shown["raft_node2"] == f"id=2,{node},role=learner,lag=8"
+    assert shown["raft_node3"].endswith(",role=staged,lag=7,snapshot_percent=75")
+    assert "state=send_bulk" in fields(status, "replication")["slave1"]
+    status = node_status(2)
+    status.members[1].standing = STRANGER
+    assert fields(status, "raft")["raft_state"] == "removed"
+    assert fields(status, "raft")["raft_is_voting"] == "no"
 
 
 def test_time_is_two_numbers_in_strings() -> None:

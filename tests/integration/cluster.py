@@ -421,9 +421,10 @@ class Cluster:
         leader = self.leader()
         if leader is None:
             return None
-        name = str(leader.node_id)
+        # By its own name: one that was replaced has another id than at first.
+        name = leader.raft().get("raft_node_id")
         for node in self.nodes:
-            if node.raft().get("raft_leader_id") != name:
+            if name is None or node.raft().get("raft_leader_id") != name:
                 return None
             if node.fields("CLUSTER", "INFO").get("cluster_state") != "ok":
                 return None

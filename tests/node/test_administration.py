@@ -238,6 +238,15 @@ def test_a_change_that_a_lost_leader_had_begun_is_of_unknown_outcome() -> None:
     assert str(reply_of(cluster, client)).startswith("UNKNOWN it was asked for")
 
 
+def test_a_change_that_could_not_begin_was_not_made() -> None:
+    """It waited for another one when leadership was lost."""
+    cluster = told_cluster()
+    cluster.isolate(1)
+    begin(cluster[1], "RAFT REMOVE 3")
+    waiting = begin(cluster[1], "RAFT REMOVE 2")
+    assert str(reply_of(cluster, waiting)) == "TRYAGAIN this node leads no more, and had not begun"
+
+
 def test_a_change_that_was_overwritten_is_known_to_be_undone() -> None:
     """Another entry was committed in the place of its own (Raft §5.3)."""
     cluster = told_cluster()

@@ -153,7 +153,8 @@ def test_what_counts_is_durable_before_the_pointer_names_it(node: Path, leader: 
         data_dir.install_state(incoming)
     with end_after(1000, crash) as calls:
         assert incoming.finish() == []
-    assert calls == ["fsync"] * (len(snapshot.manifest.files) + 4)
+    # What follows is the look at its applied index, through a directory of links elsewhere.
+    assert calls[: calls.index("mkdir")] == ["fsync"] * (len(snapshot.manifest.files) + 4)
     with end_after(1000, crash) as calls:
         data_dir.install_state(incoming)
     assert calls == ["rename", "fsync", "fsync", "fsync", "replace", "fsync", "unlink", "rmdir"]
