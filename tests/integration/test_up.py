@@ -181,8 +181,8 @@ def test_killed_node_stays_down_with_no_restart(tmp_path: Path) -> None:
         up.line_with("node 2 does not answer")
         gap = up.status()["nodes"][1]
         assert gap == {"id": 2, "address": f"127.0.0.1:{port + 1}", "reachable": False} | dict.fromkeys(
-            ("role", "term", "commit_index", "applied_index", "last_index", "pid", "disk")
-        )
+            ("role", "term", "commit_index", "applied_index", "last_index", "pid", "disk", "behind")
+        ) | {"snapshot_percent": None, "standing": "voter"}
         assert up.stop() == 0
 
 
