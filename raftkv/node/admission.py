@@ -25,6 +25,7 @@ from raftkv.node.roster import Roster, encode_place, nonce_in, refusal_of
 from raftkv.raft import (
     NOBODY,
     AddMember,
+    ChangeDeferred,
     ChangeRefused,
     MoveMember,
     NotLeader,
@@ -248,9 +249,10 @@ class Admission:
         )
         try:
             group.change_membership(change)
+        except ChangeDeferred as refusal:
+            return Later(str(refusal))
         except ChangeRefused as refusal:
-            is_busy = core.membership.is_joint or core.membership is not core.committed_membership
-            return Later(str(refusal)) if is_busy else Never(str(refusal))
+            return Never(str(refusal))
         except (NotLeader, ProposalDropped) as refusal:
             return Later(str(refusal))
         return Later("it is being written to the log")

@@ -9,6 +9,7 @@ from raftkv.raft.codec import ENTRY_HEADER_BYTES, decode, decode_entry, encode, 
 from raftkv.raft.core import RaftCore
 from raftkv.raft.membership import (
     AddMember,
+    ChangeDeferred,
     ChangeRefused,
     Membership,
     MembershipChange,
@@ -71,6 +72,7 @@ __all__ = [
     "AddMember",
     "AppendEntries",
     "AppendEntriesReply",
+    "ChangeDeferred",
     "ChangeRefused",
     "Compacted",
     "Entry",

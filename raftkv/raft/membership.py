@@ -32,6 +32,10 @@ class ChangeRefused(Exception):
     """A change of the membership can't be made, or not now; nothing was done."""
 
 
+class ChangeDeferred(ChangeRefused):
+    """Not now: another change is under way, or this leader has yet to commit an entry of its term."""
+
+
 @dataclass(frozen=True, slots=True)
 class Staged:
     """A learner that shall vote as soon as it has caught up."""

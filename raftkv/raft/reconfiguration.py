@@ -22,6 +22,7 @@ from collections.abc import Iterable
 
 from raftkv.raft.log import RaftLog
 from raftkv.raft.membership import (
+    ChangeDeferred,
     ChangeRefused,
     Membership,
     MembershipChange,
@@ -127,7 +128,7 @@ def change_membership(state: RaftState, change: MembershipChange) -> EntryId:
     if leader.transfer is not None:
         raise ProposalDropped(f"leadership is being handed to node {leader.transfer.to}")
     if not _is_settled(state, leader):
-        raise ChangeRefused("another change of the membership is under way")
+        raise ChangeDeferred("another change of the membership is under way")
     membership = changed(state.membership, change)
     if isinstance(change, PromoteLearner) and not _has_caught_up(state, leader.progresses[change.node_id]):
         raise ChangeRefused(f"node {change.node_id} has not caught up")

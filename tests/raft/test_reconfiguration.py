@@ -13,6 +13,7 @@ from raftkv.raft import (
     AddMember,
     AppendEntries,
     AppendEntriesReply,
+    ChangeDeferred,
     ChangeRefused,
     Entry,
     EntryId,
@@ -582,3 +583,10 @@ def test_a_removed_nodes_votes_count_nothing() -> None:
     node.tick_after(TIMEOUT_MS)
     node.step(pre_vote_reply(2, 3))
     assert node.core.role is PRE_CANDIDATE
+
+
+def test_a_leader_that_has_yet_to_commit_in_its_term_defers_a_change() -> None:
+    """Thesis §4.1: it is not refused for good; who asks may ask again, as a node does that wants to join."""
+    node = new_leader((1, 1), applied=2)
+    with pytest.raises(ChangeDeferred):
+        node.core.change_membership(AddMember(b"address"), node.now_ns)
