@@ -20,7 +20,9 @@ from typing import Final, Protocol
 import msgspec
 
 from raftkv.config import Config, Member
+from raftkv.node.formation import NONCE_BYTES
 from raftkv.node.group import Group
+from raftkv.node.questions import said_in
 from raftkv.node.roster import Roster, encode_place, nonce_in, refusal_of
 from raftkv.raft import (
     NOBODY,
@@ -36,6 +38,9 @@ from raftkv.transport import REMOVED, Address, Refusal, RefusalCode
 
 log = logging.getLogger(__name__)
 
+#: As in the greeting of peers.
+_HOST_CHARS_MAX: Final = 255
+_PORT_MAX: Final = 65535
 #: The kind of these questions on the peer port.
 ADMISSION: Final = 2
 #: Newcomers whose last answer is remembered.
@@ -89,7 +94,7 @@ class Never(msgspec.Struct, array_like=True, tag="never"):
 
 Answer = Admitted | Elsewhere | Later | Never
 _question_decoder = msgspec.msgpack.Decoder(Join)
-_answer_decoder = msgspec.msgpack.Decoder(Answer)
+_answer_decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 
 def encode_join(join: Join) -> bytes:
@@ -99,11 +104,7 @@ def encode_join(join: Join) -> bytes:
 
 def decode_answer(body: bytes) -> Answer:
     """Read an answer's body. Raises ProtocolError."""
-    try:
-        answer: Answer = _answer_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ProtocolError(f"no answer to who wants to join: {error}") from None
-    return answer
+    return said_in(_answer_decoder, body, what="answer to who wants to join")
 
 
 class Peers(Protocol):
@@ -200,11 +201,9 @@ class Admission:
 
     def on_question(self, question: bytes) -> bytes:
         """Answer who wants to join. Raises ProtocolError."""
-        try:
-            join = _question_decoder.decode(question)
-            newcomer = Member(1, join.host, join.port, join.peer_host, join.peer_port)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise ProtocolError(f"no question of who wants to join: {error}") from None
+        join = said_in(_question_decoder, question, what="question of who wants to join")
+        _check(join)
+        newcomer = Member(1, join.host, join.port, join.peer_host, join.peer_port)
         answer = self._answer(join, newcomer)
         self._answers.pop(join.nonce, None)
         if len(self._answers) >= _ANSWERS_MAX:
@@ -256,6 +255,15 @@ class Admission:
         except (NotLeader, ProposalDropped) as refusal:
             return Later(str(refusal))
         return Later("it is being written to the log")
+
+
+def _check(join: Join) -> None:
+    """Raise ProtocolError for what no newcomer says; an empty nonce is that of every founder."""
+    if len(join.nonce) != NONCE_BYTES:
+        raise ProtocolError(f"who wants to join has a nonce of {len(join.nonce)} bytes")
+    for host, port in ((join.host, join.port), (join.peer_host, join.peer_port)):
+        if not 0 < len(host) <= _HOST_CHARS_MAX or not host.isprintable() or not 0 < port <= _PORT_MAX:
+            raise ProtocolError(f"who wants to join says that it listens at {host[:80]!r}, port {port}")
 
 
 def _known_as(nonce: bytes, addresses: tuple[tuple[int, bytes], ...]) -> int:

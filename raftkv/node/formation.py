@@ -30,6 +30,7 @@ from typing import Final
 
 import msgspec
 
+from raftkv.node.questions import said_in
 from raftkv.raft.types import ProtocolError
 from raftkv.storage import Identity
 from raftkv.storage.manifest import DIGEST_BYTES
@@ -85,10 +86,7 @@ def encode_report(identity: Identity) -> bytes:
 
 def decode_report(body: bytes) -> Identity:
     """Read the body of a bootstrap question or answer. Raises ProtocolError."""
-    try:
-        report = _decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ProtocolError(f"no bootstrap report: {error}") from None
+    report = said_in(_decoder, body, what="bootstrap report")
     if any(node_id < 1 for node_id in [report.node_id, *dict(report.members), *dict(report.agreed)]):
         raise ProtocolError("a bootstrap report with a node id below 1")
     nonces = [report.nonce, *(nonce for _, nonce in report.agreed)]

@@ -16,7 +16,8 @@ from typing import Final
 
 import msgspec
 
-from raftkv.raft import NOBODY, ProtocolError
+from raftkv.node.questions import said_in
+from raftkv.raft import NOBODY
 
 #: The kind of these questions on the peer port.
 INVITE: Final = 3
@@ -56,7 +57,7 @@ class Declined(msgspec.Struct, array_like=True, tag="declined"):
 
 InviteAnswer = Coming | Belongs | Declined
 _question_decoder = msgspec.msgpack.Decoder(Invite)
-_answer_decoder = msgspec.msgpack.Decoder(InviteAnswer)
+_answer_decoder: msgspec.msgpack.Decoder[InviteAnswer] = msgspec.msgpack.Decoder(InviteAnswer)
 
 
 def encode_invite(invite: Invite) -> bytes:
@@ -66,11 +67,7 @@ def encode_invite(invite: Invite) -> bytes:
 
 def decode_invite_answer(body: bytes) -> InviteAnswer:
     """Read an answer's body. Raises ProtocolError."""
-    try:
-        answer: InviteAnswer = _answer_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ProtocolError(f"no answer to an invitation: {error}") from None
-    return answer
+    return said_in(_answer_decoder, body, what="answer to an invitation")
 
 
 class Invitations:
@@ -99,8 +96,4 @@ def answers_of_member(cluster_id: bytes, node_id: int) -> Callable[[bytes], byte
 
 
 def _decode_invite(question: bytes) -> Invite:
-    try:
-        invite = _question_decoder.decode(question)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ProtocolError(f"no invitation: {error}") from None
-    return invite
+    return said_in(_question_decoder, question, what="invitation")

@@ -113,7 +113,8 @@ class SnapshotExchange:
         )
         self._files.answers = self._receiver
         self._source: _Source | None = None
-        self._is_making = False
+        #: One is being made, of the state after this index or a later one; None: none is.
+        self._made_from: int | None = None
         #: Followers that wait for a snapshot to be made.
         self._waiting: set[int] = set()
 
@@ -128,8 +129,8 @@ class SnapshotExchange:
 
     @property
     def needed_index(self) -> int | None:
-        """The log must keep what follows this index; None: no snapshot is on its way."""
-        return self._source.index if self._source is not None else None
+        """The log must keep what follows this index; None: no snapshot is made or on its way."""
+        return self._made_from if self._source is None else self._source.index
 
     def progress(self) -> SnapshotProgress:
         """Look at what is under way."""
@@ -142,8 +143,19 @@ class SnapshotExchange:
             self._sender.withdraw_all()
             self._waiting.clear()
             self._maybe_remove()
+        self._forget_leavers()
         self._sender.on_tick(now_ns)
         self._receiver.on_tick(now_ns)
+
+    def _forget_leavers(self) -> None:
+        """Send nothing more to who is no member any more."""
+        transfers = self._sender.progress()
+        if not transfers:
+            return
+        peers = self._attached.core.peers
+        for gone in [each.node_id for each in transfers if each.node_id not in peers]:
+            self._sender.withdraw(gone)
+        self._maybe_remove()
 
     def on_frame(self, sender: int, body: bytes) -> None:
         """Take what a peer says of snapshots. Raises ProtocolError."""
@@ -158,14 +170,13 @@ class SnapshotExchange:
     # -- to others --------------------------------------------------------------------------
 
     def send_to(self, node_id: int) -> None:
-        """Bring a follower a snapshot: the one that is there if the log goes on behind it, or a new one."""
-        source = self._source
-        if source is not None and source.index >= self._group_log.boundary.index:
-            self._offer(node_id, source)
+        """Bring a follower a snapshot: the one that is there, behind which the log goes on, or a new one."""
+        if self._source is not None:
+            self._offer(node_id, self._source)
             return
         self._waiting.add(node_id)
-        if not self._is_making:
-            self._is_making = True
+        if self._made_from is None:
+            self._made_from = self._kv_store.applied.index
             log.info(
                 "group %d: node %d needs a snapshot, one is being made", self._attached.group_id, node_id
             )
@@ -175,8 +186,8 @@ class SnapshotExchange:
             )
 
     def _on_made(self, snapshot: Snapshot) -> None:
-        self._is_making = False
-        old, manifest = self._source, snapshot.manifest
+        assert self._source is None, "one is made when there is none"
+        self._made_from, manifest = None, snapshot.manifest
         self._source = source = _Source(
             snapshot,
             manifest.snapshot_id,
@@ -185,8 +196,6 @@ class SnapshotExchange:
             manifest.index,
             {file.name: file.size_bytes for file in manifest.files},
         )
-        if old is not None:
-            self._remove(old)
         waiting, self._waiting = self._waiting, set()
         for node_id in sorted(waiting):
             self._offer(node_id, source)

@@ -27,19 +27,23 @@ _DELAY_MS = 50
 _JUMP_SECONDS = 86_400
 #: Says what it hears, and tells those whose addresses it is given.
 _SPEAKER = f"""
-import socket, sys, threading
+import os, socket, sys, threading
 own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 own.bind((sys.argv[1], {_PORT}))
+def say(word):
+    os.write(1, word + b"\\n")  # whole lines, though two threads write them
 def hear():
     while True:
-        print(own.recvfrom(99)[0].decode(), flush=True)
+        say(own.recvfrom(99)[0])
 threading.Thread(target=hear, daemon=True).start()
-print("ready", flush=True)
+say(b"ready")
 for line in sys.stdin:
+    address, word = line.split()
     try:
-        own.sendto(line.split()[1].encode(), (line.split()[0], {_PORT}))
+        own.sendto(word.encode(), (address, {_PORT}))
     except OSError:
         pass  # a router's answer to what was sent before
+    say(b"sent " + word.encode())
 """
 
 
@@ -64,7 +68,7 @@ class _Speakers:
     def passing(self) -> set[tuple[int, int]]:
         """Let each host tell each other one something; return what arrives, in the order (sender, to).
 
-        What the run's own host says last always arrives, and behind all that did.
+        What the run's own host says, once all have spoken, always arrives, and behind all that did.
         """
         self._count += 1
         numbers = range(1, len(self._processes) + 1)
@@ -74,11 +78,15 @@ class _Speakers:
             assert stdin is not None, "it is a pipe"
             stdin.write(f"{self.addresses[to - 1]} {self._count}:{sender}>{to}\n")
             stdin.flush()
-        arrived = set()
+        heard = set[str]()
+        for number, process in enumerate(self._processes, 1):
+            words = [f"{self._count}:{sender}>{to}" for sender, to in pairs if sender == number]
+            heard |= self._until(process, {f"sent {word}\n" for word in words})
         for process, address in zip(self._processes, self.addresses, strict=True):
-            heard = self._until_told(process, address)
-            arrived |= {pair for pair in pairs if f"{self._count}:{pair[0]}>{pair[1]}\n" in heard}
-        return arrived
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+                own.sendto(f"end {self._count}".encode(), (address, _PORT))
+            heard |= self._until(process, {f"end {self._count}\n"})
+        return {pair for pair in pairs if f"{self._count}:{pair[0]}>{pair[1]}\n" in heard}
 
     def close(self) -> None:
         """End them."""
@@ -86,14 +94,12 @@ class _Speakers:
             process.kill()
             process.wait()
 
-    def _until_told(self, process: subprocess.Popen[str], address: str) -> set[str]:
-        time.sleep(0.2)  # nothing tells that a datagram will not come
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
-            own.sendto(f"end {self._count}".encode(), (address, _PORT))
-        heard = set[str]()
-        while f"end {self._count}\n" not in heard:
-            heard.add(self._line(process))
-        return heard
+    def _until(self, process: subprocess.Popen[str], awaited: set[str]) -> set[str]:
+        """Read what a process says until it has said all that is awaited."""
+        said = set[str]()
+        while not awaited <= said:
+            said.add(self._line(process))
+        return said
 
     @staticmethod
     def _line(process: subprocess.Popen[str]) -> str:

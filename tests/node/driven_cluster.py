@@ -410,7 +410,7 @@ class Cluster:
         #: Nodes that wait to be taken in, by where they listen for peers.
         self.newcomers: dict[Address, Newcomer] = {}
 
-    def add_newcomer(self, port: int, *, nonce: bytes = b"of a new directory") -> Newcomer:
+    def add_newcomer(self, port: int, *, nonce: bytes = b"a new directory!") -> Newcomer:
         """A node with an empty directory, waiting for an invitation."""
         newcomer = Newcomer(self, Member(1, "127.0.0.1", port), nonce=nonce)
         self.newcomers[newcomer.address] = newcomer

@@ -1,7 +1,7 @@
 """Proves that the simulator catches what it is for: each rule, broken on purpose, violates a property.
 
-Source: issue "The main job", the simulator: "a file of deliberately re-broken rules proves that each one is
-caught". A rule that chance breaks seldom is broken on a directed scenario, which the healthy core passes.
+Source: DESIGN.md, "Raft core": each rule has its broken twin. What chance breaks seldom is broken on
+a directed scenario, which the healthy core passes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A share of what `make soak` runs: random runs of the healthy core, and the simulator's own promises.
 
-Source: issue "The main job", the simulator.
+Source: Raft Figure 3, DESIGN.md "Raft core".
 """
 
 from __future__ import annotations
