@@ -172,15 +172,17 @@ def test_killed_leader_is_shown_replaced_and_started_again(tmp_path: Path) -> No
 
 
 def test_killed_node_stays_down_with_no_restart(tmp_path: Path) -> None:
-    """--no-restart; the rest goes on, and status shows the gap with nulls."""
+    """--no-restart; the rest goes on, status shows the gap with nulls and what the leader knows."""
     port = free_port_run(3)
     with running(tmp_path / "data", port, "--no-restart") as up:
         up.line_with("the cluster serves")
-        os.kill(up.status()["nodes"][1]["pid"], signal.SIGKILL)
-        up.line_with("node 2 died: killed by SIGKILL, not started again")
-        up.line_with("node 2 does not answer")
-        gap = up.status()["nodes"][1]
-        assert gap == {"id": 2, "address": f"127.0.0.1:{port + 1}", "reachable": False} | dict.fromkeys(
+        before = up.status()
+        victim = next(node for node in before["nodes"] if node["id"] != before["leader"])
+        os.kill(victim["pid"], signal.SIGKILL)
+        up.line_with(f"node {victim['id']} died: killed by SIGKILL, not started again")
+        up.line_with(f"node {victim['id']} does not answer")
+        gap = up.status()["nodes"][victim["id"] - 1]
+        assert gap == {"id": victim["id"], "address": victim["address"], "reachable": False} | dict.fromkeys(
             ("role", "term", "commit_index", "applied_index", "last_index", "pid", "disk", "behind")
         ) | {"snapshot_percent": None, "standing": "voter"}
         assert up.stop() == 0
