@@ -335,6 +335,13 @@ class Cluster:
         file.write_text("\n".join([*kept, *joins]) + "\n")
         node.start()
 
+    def mend(self) -> None:
+        """Let every node run that was paused or has ended."""
+        for node in self.nodes:
+            if node.is_running() and node.is_paused:
+                node.signal(signal.SIGCONT)
+        self.start()
+
     def start_and_wait(self) -> NodeProcess:
         """Start, and wait until all nodes hear one leader that serves; return it."""
         self.start()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cluster import Cluster, running_cluster
+from tests.integration.wire import ask
 
 
 @pytest.fixture
@@ -15,6 +16,23 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """Three nodes that serve, for one test that may do anything to them."""
     with running_cluster(tmp_path) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def _standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running_cluster(tmp_path_factory.mktemp("standing")) as running:
+        yield running
+
+
+@pytest.fixture
+def mended(_standing: Cluster) -> Cluster:
+    """Three nodes that serve and hold nothing, for a test that may pause, stop and kill them.
+
+    The tests before it did so too: whoever looks into logs, or harms a directory, takes `cluster`.
+    """
+    _standing.mend()
+    assert ask(_standing.wait_until_whole().port, "FLUSHALL") == b"OK"
+    return _standing
 
 
 @pytest.fixture(scope="module")

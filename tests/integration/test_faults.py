@@ -39,23 +39,23 @@ def check(node: NodeProcess, count: int) -> None:
 # -- the leader's disk hangs ------------------------------------------------------------------
 
 
-def test_a_leader_whose_disk_hangs_gives_leadership_away(cluster: Cluster) -> None:
+def test_a_leader_whose_disk_hangs_gives_leadership_away(mended: Cluster) -> None:
     """disk_stall_ms: within it and some round trips; it follows, and may lead again when the disk is well."""
-    leader = cluster.wait_until_whole()
+    leader = mended.wait_until_whole()
     put(leader, 100)
     for name, value in (("disk-stall-ms", "500"), ("debug-sync-delay-ms", "60000")):
         assert ask(leader.port, "CONFIG", "SET", name, value) == b"OK"
     begin = time.monotonic()
     with leader.connect() as wire:
         wire.send(("SET", "key:0", "value 0"))
-        cluster.wait_for(lambda: _another_leader(cluster, leader), "another leader")
+        mended.wait_for(lambda: _another_leader(mended, leader), "another leader")
         print(f"another leader {time.monotonic() - begin:.2f} s after the disk began to hang")
-        check(cluster.wait_for_leader(), 100)
+        check(mended.wait_for_leader(), 100)
         assert leader.fields("INFO", "persistence")["disk_stalled"] == "1"
         assert ask(leader.port, "CONFIG", "SET", "debug-sync-delay-ms", "0") == b"OK"
         assert wire.receive() == b"OK"
-    cluster.wait_for(lambda: leader.raft()["raft_disk"] == "ok" or None, "a disk that is well")
-    cluster.wait_for_equal_digests()
+    mended.wait_for(lambda: leader.raft()["raft_disk"] == "ok" or None, "a disk that is well")
+    mended.wait_for_equal_digests()
 
 
 def _another_leader(cluster: Cluster, former: NodeProcess) -> NodeProcess | None:
@@ -66,26 +66,26 @@ def _another_leader(cluster: Cluster, former: NodeProcess) -> NodeProcess | None
 # -- the leader goes --------------------------------------------------------------------------
 
 
-def test_another_node_serves_soon_after_the_leader_was_killed(cluster: Cluster) -> None:
+def test_another_node_serves_soon_after_the_leader_was_killed(mended: Cluster) -> None:
     """Three times in a row. The figures are printed; 2 s is the promise, which `make bench` measures."""
     for _ in range(3):
-        leader = cluster.wait_until_whole()
+        leader = mended.wait_until_whole()
         put(leader, 100)
-        survivors = Survivors([node.port for node in cluster.nodes if node is not leader])
+        survivors = Survivors([node.port for node in mended.nodes if node is not leader])
         begin = time.monotonic()
         leader.kill()
         print(f"first write {survivors.seconds_to_first_write(begin):.2f} s after kill -9 of the leader")
-        check(cluster.wait_for_leader(), 100)
+        check(mended.wait_for_leader(), 100)
         leader.start()
-    check(cluster.wait_until_whole(), 100)
-    cluster.wait_for_equal_digests()
+    check(mended.wait_until_whole(), 100)
+    mended.wait_for_equal_digests()
 
 
-def test_redis_cluster_finds_the_new_leader_by_itself(cluster: Cluster) -> None:
+def test_redis_cluster_finds_the_new_leader_by_itself(mended: Cluster) -> None:
     """One client object with default arguments goes on through three changes of leader."""
-    with redis.RedisCluster(host="127.0.0.1", port=cluster.node(1).port) as client:
+    with redis.RedisCluster(host="127.0.0.1", port=mended.node(1).port) as client:
         for turn in range(3):
-            leader = cluster.wait_until_whole()
+            leader = mended.wait_until_whole()
             leader.kill()
             wait_until(lambda: _is_set(client, f"turn {turn}"), "the client writes again")  # noqa: B023
             assert client.get("followed") == f"turn {turn}".encode()
@@ -121,44 +121,44 @@ def _since_first_leader(log_text: str) -> str:
     return log_text[log_text.index("leader ", log_text.index("term 1, leader ")) :]
 
 
-def test_acknowledged_writes_before_sigterm_of_all_are_there_afterwards(cluster: Cluster) -> None:
+def test_acknowledged_writes_before_sigterm_of_all_are_there_afterwards(mended: Cluster) -> None:
     """A clean stop of everything: each process ends with 0 and starts again on its data."""
-    put(cluster.wait_for_leader(), 1000)
-    before = cluster.wait_for_equal_digests()
-    for node in cluster.nodes:
+    put(mended.wait_for_leader(), 1000)
+    before = mended.wait_for_equal_digests()
+    for node in mended.nodes:
         node.signal(signal.SIGTERM)
-    assert [node.wait_for_end() for node in cluster.nodes] == [0, 0, 0]
-    cluster.start_and_wait()
-    assert cluster.wait_for_equal_digests() == before
-    for node in cluster.nodes:
+    assert [node.wait_for_end() for node in mended.nodes] == [0, 0, 0]
+    mended.start_and_wait()
+    assert mended.wait_for_equal_digests() == before
+    for node in mended.nodes:
         check(node, 1000)
 
 
-def test_kill_of_all_at_once_loses_nothing(cluster: Cluster) -> None:
+def test_kill_of_all_at_once_loses_nothing(mended: Cluster) -> None:
     """Every member of the majority had synced what was acknowledged."""
-    leader = cluster.wait_for_leader()
+    leader = mended.wait_for_leader()
     put(leader, 1000)
-    for node in cluster.nodes:
+    for node in mended.nodes:
         node.send_kill()
-    for node in cluster.nodes:
+    for node in mended.nodes:
         node.wait_for_end()
-    cluster.start_and_wait()
-    cluster.wait_for_equal_digests()
-    for node in cluster.nodes:
+    mended.start_and_wait()
+    mended.wait_for_equal_digests()
+    for node in mended.nodes:
         check(node, 1000)
 
 
-def test_expired_key_stays_away_after_a_restart(cluster: Cluster) -> None:
+def test_expired_key_stays_away_after_a_restart(mended: Cluster) -> None:
     """Expiry is by the log's time, and so is what a restart replays."""
-    leader = cluster.wait_for_leader()
+    leader = mended.wait_for_leader()
     assert ask(leader.port, "SET", "short", "1", "PX", 50) == b"OK"
     assert ask(leader.port, "SET", "long", "1", "EX", 1000) == b"OK"
     wait_until(lambda: ask(leader.port, "GET", "short") is None, "the key expires")
-    for node in cluster.nodes:
+    for node in mended.nodes:
         node.kill()
-    cluster.start()
-    leader = cluster.wait_until_whole()
-    for node in cluster.nodes:
+    mended.start()
+    leader = mended.wait_until_whole()
+    for node in mended.nodes:
         with node.connect() as wire:
             wire.call("READONLY")
             assert wire.call("GET", "short") is None
@@ -168,12 +168,12 @@ def test_expired_key_stays_away_after_a_restart(cluster: Cluster) -> None:
 # -- no quorum --------------------------------------------------------------------------------
 
 
-def test_without_a_quorum_requests_are_answered_with_errors_and_later_served(cluster: Cluster) -> None:
+def test_without_a_quorum_requests_are_answered_with_errors_and_later_served(mended: Cluster) -> None:
     """-UNKNOWN for what was proposed, else definite; a hang would end the test (`Wire` has a deadline)."""
-    leader = cluster.wait_until_whole()
+    leader = mended.wait_until_whole()
     put(leader, 10)
     wires = [leader.connect() for _ in range(4)]
-    for node in cluster.nodes:
+    for node in mended.nodes:
         if node is not leader:
             node.send_kill()
     wires[0].send(("SET", "lonely", "1"), ("GET", "lonely"))
@@ -188,25 +188,25 @@ def test_without_a_quorum_requests_are_answered_with_errors_and_later_served(clu
     assert ask(leader.port, "PING") == b"PONG"
     assert leader.fields("CLUSTER", "INFO")["cluster_state"] == "fail"
     assert len(ask(leader.port, "CLUSTER", "SLOTS")) == 1
-    for node in cluster.nodes:
+    for node in mended.nodes:
         if node is not leader:
             node.wait_for_end()
-    cluster.start()
-    whole = cluster.wait_until_whole()
+    mended.start()
+    whole = mended.wait_until_whole()
     assert ask(whole.port, "GET", "later") is None
     assert ask(whole.port, "EXISTS", "counter") == 0
     assert ask(whole.port, "GET", "lonely") in (None, b"1")
     check(whole, 10)
-    cluster.wait_for_equal_digests()
+    mended.wait_for_equal_digests()
     for wire in wires:
         wire.close()
 
 
-def test_a_last_follower_serves_nothing(cluster: Cluster) -> None:
+def test_a_last_follower_serves_nothing(mended: Cluster) -> None:
     """Leader and one follower die: the other one neither writes nor reads, under READONLY either."""
-    leader = cluster.wait_until_whole()
+    leader = mended.wait_until_whole()
     put(leader, 10)
-    last, other = (node for node in cluster.nodes if node is not leader)
+    last, other = (node for node in mended.nodes if node is not leader)
     leader.kill()
     other.kill()
     with last.connect() as wire:
@@ -214,25 +214,25 @@ def test_a_last_follower_serves_nothing(cluster: Cluster) -> None:
         for command in (("GET", "key:1"), ("SET", "key:1", "x")):
             assert error_prefix(wait_until(lambda: wire.call(*command), "an answer")) in _DEFINITE  # noqa: B023
     other.start()
-    check(cluster.wait_for_leader(), 10)
+    check(mended.wait_for_leader(), 10)
 
 
 # -- a paused leader --------------------------------------------------------------------------
 
 
-def test_a_leader_that_was_paused_gives_no_stale_read(cluster: Cluster) -> None:
+def test_a_leader_that_was_paused_gives_no_stale_read(mended: Cluster) -> None:
     """What reached its socket while it was stopped is answered from the present, or not at all."""
     for turn in range(3):
-        old = cluster.wait_until_whole()
+        old = mended.wait_until_whole()
         assert ask(old.port, "SET", "paused", f"old {turn}") == b"OK"
         readers = [old.connect() for _ in range(5)]
         for wire in readers[:3]:
             wire.call("READONLY")
-        survivors = Survivors([node.port for node in cluster.nodes if node is not old])
+        survivors = Survivors([node.port for node in mended.nodes if node is not old])
         begin = time.monotonic()
         old.signal(signal.SIGSTOP)
         print(f"first write {survivors.seconds_to_first_write(begin):.2f} s after SIGSTOP of the leader")
-        new = cluster.wait_for_leader()
+        new = mended.wait_for_leader()
         assert new is not old
         assert ask(new.port, "SET", "paused", f"new {turn}") == b"OK"
         for wire in readers:
@@ -245,20 +245,20 @@ def test_a_leader_that_was_paused_gives_no_stale_read(cluster: Cluster) -> None:
             assert error_prefix(replies[1]) in _DEFINITE, replies
             wire.close()
         assert ask(new.port, "GET", "paused") == f"new {turn}".encode()
-    cluster.wait_until_whole()
-    cluster.wait_for_equal_digests()
+    mended.wait_until_whole()
+    mended.wait_for_equal_digests()
 
 
-def test_a_paused_follower_holds_nobody_up(cluster: Cluster) -> None:
+def test_a_paused_follower_holds_nobody_up(mended: Cluster) -> None:
     """A majority is enough; when it goes on it catches up."""
-    leader = cluster.wait_until_whole()
-    paused = cluster.followers()[0]
+    leader = mended.wait_until_whole()
+    paused = mended.followers()[0]
     paused.signal(signal.SIGSTOP)
     put(leader, 2000)
-    assert cluster.wait_for_leader() is leader
+    assert mended.wait_for_leader() is leader
     paused.signal(signal.SIGCONT)
-    cluster.wait_until_whole()
-    cluster.wait_for_equal_digests()
+    mended.wait_until_whole()
+    mended.wait_for_equal_digests()
     check(paused, 2000)
 
 
@@ -332,9 +332,9 @@ def test_another_nodes_directory_is_refused(cluster: Cluster) -> None:
     assert "node 2" in last_line
 
 
-def test_a_directory_in_use_is_refused(cluster: Cluster) -> None:
+def test_a_directory_in_use_is_refused(mended: Cluster) -> None:
     """Two processes on one directory would be two votes of one node."""
-    victim = cluster.followers()[0]
+    victim = mended.followers()[0]
     twin = NodeProcess(victim.node_id, victim.port, victim.directory, Path(__file__).parents[2])
     twin.start()
     try:
@@ -342,7 +342,7 @@ def test_a_directory_in_use_is_refused(cluster: Cluster) -> None:
     finally:
         twin.close()
     assert victim.is_running()
-    cluster.wait_until_whole()
+    mended.wait_until_whole()
 
 
 def test_a_cluster_killed_while_it_forms_forms_later(tmp_path: Path) -> None:
