@@ -11,6 +11,8 @@ SECONDS ?= 600
 # make run UP_ARGS="--nodes 5 --port 7101"
 UP_ARGS ?=
 PYTEST_ARGS ?=
+# make test WORKERS=0: one after the other, in one process
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 1)')
 
 # make bench BENCH_ARGS=--quick
 BENCH_ARGS ?=
@@ -28,8 +30,10 @@ help:
 run: $(VENV)/.installed
 	@exec $(BIN)/raftkv up $(UP_ARGS)
 
+# Much of the time tests wait for elections and disks: a test more than there are cores fills it.
+# Whoever keeps Python from writing bytecode would have it compiled for each of the hundreds of nodes.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 static: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
