@@ -62,7 +62,9 @@ class Applier:
         #: index -> reads to run once that entry is applied.
         self._reads_at: dict[int, list[WaitingRead]] = {}
         self._on_next_entry: list[Callable[[], None]] = []
-        self._commands_since_flush = self._bytes_since_flush = 0
+        #: Commands applied, ever, and how many it were at the last flush.
+        self._commands_count = self._commands_at_flush = 0
+        self._bytes_since_flush = 0
         #: The store refused rows and was not tried again since.
         self.is_stalled = False
 
@@ -91,7 +93,9 @@ class Applier:
             self.is_stalled = True
             if not self._retry_store():
                 return False
-        end_ns = self._clock.now_ns() + self.config.slice_ms * 1_000_000
+        begin_ns = self._clock.now_ns()
+        commands_before = self._commands_count
+        end_ns = begin_ns + self.config.slice_ms * 1_000_000
         while self._to_apply:
             self._apply_one(self._to_apply.popleft())
             if self._clock.now_ns() > end_ns:
@@ -99,6 +103,9 @@ class Applier:
                 break
         if not self._store():
             return False
+        self._proposals.entry_size.note(
+            self._commands_count - commands_before, self._clock.now_ns() - begin_ns
+        )
         self._settle()
         return True
 
@@ -124,7 +131,7 @@ class Applier:
         """
         self._to_apply.clear()
         self.is_stalled = False
-        self._commands_since_flush = self._bytes_since_flush = 0
+        self._note_flush()
         settlements, self._settlements = self._settlements, []
         placed, self._placed = self._placed, []
         reads_at, self._reads_at = self._reads_at, {}
@@ -168,7 +175,7 @@ class Applier:
             batch = pending.batch
             reads = [PlacedRead(read.after, partial(self._run_placed, read)) for read in pending.placed_reads]
             replies = self._machine.apply(entry_id, batch, reads)
-        self._commands_since_flush += len(replies)
+        self._commands_count += len(replies)
         self._bytes_since_flush += len(payload)
         return replies
 
@@ -193,12 +200,16 @@ class Applier:
         self._log_clock.observe(self._machine.log_time_ms)
         config = self.config
         if (
-            self._commands_since_flush >= config.flush_commands_max
+            self._commands_count - self._commands_at_flush >= config.flush_commands_max
             or self._bytes_since_flush >= config.flush_bytes_max
         ):
-            self._commands_since_flush = self._bytes_since_flush = 0
+            self._note_flush()
             self._request_flush()
         return True
+
+    def _note_flush(self) -> None:
+        self._commands_at_flush = self._commands_count
+        self._bytes_since_flush = 0
 
     def _retry_store(self) -> bool:
         """Go on after a stall, if it is over; the next tick tries again otherwise."""

@@ -13,16 +13,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Protocol
 
 from raftkv.commands.table import CommandSpec, Sliced
 from raftkv.machine import Batch, Run
+from raftkv.node.entry_size import EntrySize
 from raftkv.raft import EntryId
 from raftkv.resp.replies import Reply
-
-#: Commands of one entry; what one connection or another node sent together is not taken apart. An entry is
-#: applied in one piece, and this many new keys take 15 ms.
-BATCH_COMMANDS_MAX: Final = 2048
 
 
 class ReplySink(Protocol):
@@ -205,9 +202,10 @@ class Gatherer:
     the order in which they were begun, so one client's commands keep theirs.
     """
 
-    def __init__(self, batch_bytes_max: int, *, deadline_ns: Callable[[], int]) -> None:
-        """`deadline_ns` gives that of a batch which is begun now."""
+    def __init__(self, batch_bytes_max: int, size: EntrySize, *, deadline_ns: Callable[[], int]) -> None:
+        """`size` bounds the commands of a batch; `deadline_ns` gives that of a batch which is begun now."""
         self._batch_bytes_max = batch_bytes_max
+        self._size = size
         self._deadline_ns = deadline_ns
         self._batches: deque[PendingBatch] = deque()
         #: What clients of other nodes wait for; oldest first.
@@ -244,7 +242,7 @@ class Gatherer:
         if (
             not batches
             or batches[-1].size_bytes + size_bytes > self._batch_bytes_max
-            or batches[-1].count + len(commands) > BATCH_COMMANDS_MAX
+            or batches[-1].count + len(commands) > self._size.commands_max
         ):
             batches.append(PendingBatch(deadline_ns=self._deadline_ns()))
         batch = batches[-1]

@@ -16,9 +16,10 @@ from itertools import chain
 from raftkv.config import Config
 from raftkv.machine import Batch, CorruptEntry, encode_batch
 from raftkv.node.clock import Clock, LogClock
+from raftkv.node.entry_size import EntrySize
 from raftkv.node.forwarding import SHORTAGE_NUMBER, ForwardInbox, ForwardOutbox, Settled
 from raftkv.node.pace import Pace
-from raftkv.node.pending import BATCH_COMMANDS_MAX, Gatherer, Pending, PendingBatch, ReplySink
+from raftkv.node.pending import Gatherer, Pending, PendingBatch, ReplySink
 from raftkv.raft import LEADER, NOBODY, EntryId, Forward, Message, NotLeader, ProposalDropped, RaftCore
 from raftkv.resp.replies import Reply
 
@@ -49,7 +50,9 @@ class Proposals:
         self._send = send
         self._wake = wake
         self._wake_in = wake_in
-        self._gatherer = Gatherer(config.batch_bytes_max, deadline_ns=self._deadline_ns)
+        #: Learns from whoever applies entries.
+        self.entry_size = EntrySize()
+        self._gatherer = Gatherer(config.batch_bytes_max, self.entry_size, deadline_ns=self._deadline_ns)
         self._pace = Pace()
         self._pending = Pending()
         self._outbox = ForwardOutbox(config.node_id, life)
@@ -175,7 +178,7 @@ class Proposals:
         forwarded = gatherer.take_forwarded(
             self._core.current_term,
             bytes_max=self.config.batch_bytes_max - batch.size_bytes,
-            count_max=BATCH_COMMANDS_MAX - batch.count,
+            count_max=self.entry_size.commands_max - batch.count,
         )
         runs = [run for each in forwarded for run in each.runs]
         if not batch.count and not runs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raftkv.machine import Batch, CorruptEntry, Origin, Run, decode_batch, encode_batch
+from raftkv.node.entry_size import EntrySize
 from raftkv.node.forwarding import ForwardInbox, ForwardOutbox, Settled
 from raftkv.node.pending import Gatherer, PendingBatch
 from raftkv.raft import Forward
@@ -152,7 +153,7 @@ def test_garbage_is_not_taken() -> None:
 
 def test_what_was_passed_on_in_an_earlier_term_is_never_proposed() -> None:
     """Its origin passes it on again: proposed here too, it would be done twice."""
-    gatherer = Gatherer(1000, deadline_ns=lambda: 100)
+    gatherer = Gatherer(1000, EntrySize(), deadline_ns=lambda: 100)
     gatherer.add_forwarded(5, [Run(0, [[b"old"]])], size_bytes=10)
     gatherer.add_forwarded(6, [Run(0, [[b"new"]])], size_bytes=10)
     assert gatherer.has_any
@@ -167,7 +168,7 @@ def test_what_was_passed_on_in_an_earlier_term_is_never_proposed() -> None:
 
 def test_what_was_passed_on_is_taken_as_far_as_it_fits_and_put_back_in_order() -> None:
     """One at least, so that a large one is not kept for ever."""
-    gatherer = Gatherer(1000, deadline_ns=lambda: 100)
+    gatherer = Gatherer(1000, EntrySize(), deadline_ns=lambda: 100)
     for number in range(3):
         gatherer.add_forwarded(5, [Run(0, [[b"%d" % number]])], size_bytes=40)
     taken = gatherer.take_forwarded(5, bytes_max=80, count_max=9)

@@ -9,7 +9,8 @@ import pytest
 
 from raftkv.commands import build_table
 from raftkv.commands.table import Sliced
-from raftkv.node.pending import BATCH_COMMANDS_MAX, Gatherer, OwnBatches, Pending, PendingBatch, WaitingRead
+from raftkv.node.entry_size import COMMANDS_MAX, EntrySize
+from raftkv.node.pending import Gatherer, OwnBatches, Pending, PendingBatch, WaitingRead
 from raftkv.raft import EntryId
 from raftkv.resp.replies import OK, Reply
 
@@ -40,7 +41,7 @@ class Sink:
 
 
 def gatherer_of(batch_bytes_max: int) -> Gatherer:
-    return Gatherer(batch_bytes_max, deadline_ns=lambda: 100)
+    return Gatherer(batch_bytes_max, EntrySize(), deadline_ns=lambda: 100)
 
 
 def add(
@@ -138,11 +139,11 @@ def test_a_full_batch_is_closed() -> None:
 def test_a_batch_of_many_commands_is_closed() -> None:
     """An entry is applied in one piece, so it must not hold too many commands, however small they are."""
     gatherer = gatherer_of(1 << 20)
-    names = [b"a"] * (BATCH_COMMANDS_MAX - 1)
+    names = [b"a"] * (COMMANDS_MAX - 1)
     first = add(gatherer, Sink(), 0, *names)
     assert add(gatherer, Sink(), 0, b"a") is first
     assert add(gatherer, Sink(), 0, b"a") is not first
-    assert [gatherer.pop().count for _ in range(2)] == [BATCH_COMMANDS_MAX, 1]
+    assert [gatherer.pop().count for _ in range(2)] == [COMMANDS_MAX, 1]
 
 
 def test_overdue_batches_are_taken_out() -> None:
