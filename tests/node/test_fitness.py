@@ -157,6 +157,39 @@ def test_a_leader_refuses_writes_when_a_majority_is_short() -> None:
     assert cluster[1].ask("SET a 1") == [b"OK"]
 
 
+def add_learner(cluster: Cluster, port: int = 7004) -> None:
+    """Have another node taken in, to stay a learner."""
+    node_count = len(cluster.nodes)
+    cluster.tell_addresses()
+    cluster.add_newcomer(port, nonce=b"of learner  %d" % port)
+    cluster[1].connect().send(f"RAFT ADD LEARNER 127.0.0.1 {port} PEERPORT {port + 10_000}")
+    cluster.run_until(lambda: len(cluster.nodes) > node_count)
+
+
+def test_a_learner_with_room_does_not_take_over_from_a_leader_that_is_short() -> None:
+    """It can't lead: writes are refused as if there were nobody with room."""
+    for cluster in (single_node().cluster, three_nodes()):
+        voters = list(cluster.nodes.values())
+        add_learner(cluster)
+        fill(*voters)
+        cluster.run(5_000)
+        leader = cluster.leader
+        assert leader is not None
+        (refusal,) = leader.ask("SET a 1")
+        assert str(refusal).startswith("MISCONF ")
+
+
+def test_learners_with_room_are_none_of_the_majority_that_has_some() -> None:
+    """The voters' disks are what every write has to go to."""
+    cluster = three_nodes()
+    add_learner(cluster, 7004)
+    add_learner(cluster, 7005)
+    fill(cluster[2], cluster[3])
+    cluster.run(2_100)
+    (refusal,) = cluster[1].ask("SET a 1")
+    assert str(refusal).startswith("MISCONF ")
+
+
 def test_a_member_that_is_down_counts_as_without_room() -> None:
     """Every write would have to go to the disk that is short; without one that is short it doesn't matter."""
     cluster = three_nodes()
