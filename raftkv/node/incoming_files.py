@@ -17,7 +17,7 @@ from typing import Protocol
 
 from raftkv.node.snapshot_messages import Offer
 from raftkv.node.snapshot_transfer import FileRange
-from raftkv.raft import ProtocolError
+from raftkv.raft import ProtocolError, decode_membership
 from raftkv.storage import IncomingSnapshot, Manifest, SnapshotRefused
 from raftkv.storage.worker import Worker
 
@@ -78,6 +78,8 @@ class IncomingFiles:
         """Find out what of this snapshot is here already."""
         try:
             manifest = Manifest.decode(offer.manifest)
+            if manifest.membership:
+                decode_membership(manifest.membership)
         except ProtocolError as garbage:
             self._answer_unusable(offer.snapshot_id, str(garbage))
             return

@@ -6,6 +6,7 @@ Source: `raftkv.node.snapshot_receiver.IncomingFiles`, the contract.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -141,16 +142,18 @@ def test_a_damaged_file_is_missing_again(tmp_path: Path, snapshot: Snapshot) -> 
 
 
 def test_what_is_not_wanted_is_not_begun(tmp_path: Path, snapshot: Snapshot) -> None:
-    """Garbage, another snapshot's manifest, and a state that this node has already."""
+    """Garbage, another snapshot's manifest, a state that this node has already, or one without members."""
     disk = Disk(tmp_path / "target", is_news=lambda _: False)
     disk.files.open(offer_of(snapshot.manifest, content=b"garbage"))
     disk.files.open(offer_of(snapshot.manifest))
     other = offer_of(snapshot.manifest)
     other.snapshot_id = b"?" * 16
     disk.files.open(other)
+    disk.files.open(offer_of(replace(snapshot.manifest, membership=b"garbage")))
     heard = disk.end()
-    assert [kind for kind, _ in heard] == ["unusable"] * 3
+    assert [kind for kind, _ in heard] == ["unusable"] * 4
     assert "checksum" in str(heard[0][1])
     assert "is committed here already" in str(heard[1][1])
     assert "of another snapshot" in str(heard[2][1])
+    assert "no membership" in str(heard[3][1])
     assert list((tmp_path / "target" / "incoming").iterdir()) == []
