@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from raftkv.node.disk_space import Room
+from raftkv.raft import RemoveMember
 from tests.node.driven_cluster import Cluster, Node, single_node, three_nodes
 from tests.node.driven_parts import NS_PER_MS
 from tests.node.test_view import info
@@ -88,6 +89,16 @@ def test_a_node_alone_leads_on() -> None:
     node.cluster.heal()
     node.cluster.settle()
     assert client.replies() == [b"OK"]
+
+
+def test_a_leader_that_is_to_leave_has_a_peer_though_one_voter_alone_will_be_left() -> None:
+    """It steps down over a hanging disk like any other, and hands over before it stops."""
+    cluster = Cluster(2)
+    leader = cluster.elect(1)
+    cluster.isolate(2)
+    leader.group.change_membership(RemoveMember(1))
+    assert leader.core.membership.voters == (2,)
+    assert leader.group.has_peers
 
 
 # -- disks that fill up --------------------------------------------------------------------------
