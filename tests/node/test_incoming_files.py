@@ -5,6 +5,7 @@ Source: `raftkv.node.snapshot_receiver.IncomingFiles`, the contract.
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -139,6 +140,24 @@ def test_a_damaged_file_is_missing_again(tmp_path: Path, snapshot: Snapshot) -> 
     assert kind == "finished"
     assert isinstance(missing, list)
     assert [(each.name, each.offset) for each in missing] == [(victim.name, 0)]
+
+
+def test_files_of_another_state_are_declined_if_the_disk_has_no_room_for_them_again(
+    tmp_path: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was there already, as links, took no room the first time."""
+    usages = [namedtuple("Usage", "free")(free_bytes) for free_bytes in (1 << 40, 0)]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usages.pop(0))
+    disk = Disk(tmp_path / "target")
+    wrong = replace(snapshot.manifest, index=snapshot.manifest.index + 1)
+    disk.files.open(offer_of(wrong))
+    for place, data in chunks_of(snapshot):
+        disk.files.write(wrong.snapshot_id, place, data)
+    disk.files.finish(wrong.snapshot_id)
+    disk.files.close(wrong.snapshot_id)
+    kind, reason = disk.end()[-1]
+    assert kind == "unusable"
+    assert "the disk has 0 free" in str(reason)
 
 
 def test_what_is_not_wanted_is_not_begun(tmp_path: Path, snapshot: Snapshot) -> None:
