@@ -128,7 +128,8 @@ class Admission:
         peers: Peers,
         now_ns: Callable[[], int],
     ) -> None:
-        self._config = config
+        #: Replaced as a whole when a setting changes.
+        self.config = config
         self._nonce = nonce
         self._cluster_id = cluster_id
         self._group = group
@@ -164,7 +165,7 @@ class Admission:
     def on_refused(self, node_id: int, code: RefusalCode, reason: str) -> None:
         """A peer turned this node away."""
         if code is REMOVED and not self.is_removed:
-            log.error("node %d: node %d says: %s", self._config.node_id, node_id, reason)
+            log.error("node %d: node %d says: %s", self.config.node_id, node_id, reason)
             self._note_removed()
 
     def _note_removed(self) -> None:
@@ -175,8 +176,8 @@ class Admission:
         log.error(
             "node %d: this node was removed from the cluster for good, and serves nobody any more;"
             " its directory %s can be deleted",
-            self._config.node_id,
-            self._config.data_dir,
+            self.config.node_id,
+            self.config.data_dir,
         )
         self._group.core.step_down(self._now_ns())
         self._peers.set_peers({})
@@ -191,7 +192,7 @@ class Admission:
     def _tell_addresses(self) -> None:
         """Let the log know how members are reached of whom it doesn't."""
         for member in self._roster.untold():
-            nonce = self._nonce if member.node_id == self._config.node_id else b""
+            nonce = self._nonce if member.node_id == self.config.node_id else b""
             try:
                 self._group.change_membership(MoveMember(member.node_id, encode_place(member, nonce)))
             except (NotLeader, ChangeRefused, ProposalDropped):
@@ -220,7 +221,7 @@ class Admission:
         self._answers.pop(nonce, None)
 
     def _answer(self, join: Join, newcomer: Member) -> Answer:
-        if join.password != self._config.requirepass:
+        if join.password != self.config.requirepass:
             return Never("the password is not the cluster's (requirepass)")
         if self.is_removed:
             return Never("this node was removed from the cluster itself")

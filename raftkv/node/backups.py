@@ -31,6 +31,16 @@ class _Range:
     length: int
 
 
+class _Attempt:
+    """A backup that is being made."""
+
+    def __init__(self) -> None:
+        self.outcome: OpenBackup | BackupRefused | None = None
+
+    def look(self) -> OpenBackup | BackupRefused | None:
+        return self.outcome
+
+
 class _Reading:
     """A range on its way from the disk."""
 
@@ -63,8 +73,6 @@ class Backups:
         self._tell = tell
         self._is_making = False
         self._snapshot: Snapshot | None = None
-        #: Of the last attempt to make one.
-        self._outcome: OpenBackup | BackupRefused | None = None
         self._used_ns = 0
         #: What will be asked for next, as a rule: the disk works while bytes travel.
         self._ahead: tuple[_Range, _Reading] | None = None
@@ -81,9 +89,9 @@ class Backups:
         if self._kv_store.applied.index == 0:
             raise BackupRefused("there is nothing to back up yet")
         self._is_making = True
-        self._outcome = None
-        self._worker.submit(self._make, lambda made: self._tell(lambda: self._on_made(made)))
-        return lambda: self._outcome
+        attempt = _Attempt()
+        self._worker.submit(self._make, lambda made: self._tell(lambda: self._on_made(attempt, made)))
+        return attempt.look
 
     def _make(self) -> Snapshot | BackupRefused:
         """On the worker."""
@@ -92,17 +100,17 @@ class Backups:
         except StorageFailure as failure:
             return BackupRefused(str(failure))
 
-    def _on_made(self, made: Snapshot | BackupRefused) -> None:
+    def _on_made(self, attempt: _Attempt, made: Snapshot | BackupRefused) -> None:
         self._is_making = False
         self._used_ns = self._clock.now_ns()
         if isinstance(made, BackupRefused):
             log.warning("no backup: %s", made)
-            self._outcome = made
+            attempt.outcome = made
             return
         manifest = made.manifest
         log.info("backup: index %d, %d MB, can be read", manifest.index, manifest.size_bytes >> 20)
         self._snapshot = made
-        self._outcome = OpenBackup(manifest.snapshot_id.hex().encode(), manifest.encode())
+        attempt.outcome = OpenBackup(manifest.snapshot_id.hex().encode(), manifest.encode())
 
     def read(
         self, backup_id: bytes, name: str, *, offset: int, length: int

@@ -63,7 +63,8 @@ class Compactor:
         unneeded_index = 0
         while self._marks and log_bytes - self._marks[0][1] >= self.config.log_tail_bytes:
             unneeded_index = self._marks.popleft()[0]
-        self._marks.append((self._log.last_index, log_bytes))
+        if not self._marks or self._marks[-1][1] != log_bytes:
+            self._marks.append((self._log.last_index, log_bytes))
         self._drop_to(unneeded_index)
 
     @property

@@ -11,7 +11,7 @@ leadership over. If the event loop itself hangs, in a write say, none of this ru
 fill up together. So writes are refused long before, with a definite error:
 
 * A leader that is short of space hands over to a follower that isn't, and refuses writes if there is none.
-* A follower that is short tells its leader so, once a second. The leader refuses writes while fewer members
+* A follower that is short tells its leader so, once a second. The leader refuses writes while fewer voters
   than a majority have room: were they taken, the others' disks would fill up, they would stop, and nothing
   could be read either. With a majority that has room it goes on. A member that is short may stop in the end,
   as one does whose disk failed; it says so in its log, INFO and `raftkv status` long before.
@@ -160,7 +160,8 @@ class Fitness:
             return is_short
         now_ns = group.clock.now_ns()
         shortages = group.proposals.shortages_since(now_ns - _WORD_NS)
-        peers = group.core.status(now_ns).peers
+        voters = group.core.membership.voters
+        peers = [peer for peer in group.core.status(now_ns).peers if peer.node_id in voters]
         roomy = [
             peer.node_id
             for peer in peers

@@ -278,7 +278,7 @@ class Group:
     @property
     def has_peers(self) -> bool:
         """There is another voter."""
-        return len(self.core.membership.voters) > 1
+        return any(voter != self._config.node_id for voter in self.core.membership.voters)
 
     def hand_over(self, avoid: Container[int] = ()) -> int:
         """As the leader, begin to hand over to the follower that has most of the log; give its id.

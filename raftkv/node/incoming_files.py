@@ -17,7 +17,7 @@ from typing import Protocol
 
 from raftkv.node.snapshot_messages import Offer
 from raftkv.node.snapshot_transfer import FileRange
-from raftkv.raft import ProtocolError
+from raftkv.raft import ProtocolError, decode_membership
 from raftkv.storage import IncomingSnapshot, Manifest, SnapshotRefused
 from raftkv.storage.worker import Worker
 
@@ -33,7 +33,7 @@ class Answers(Protocol):
         """Answer `open`."""
 
     def on_unusable(self, snapshot_id: bytes, reason: str, now_ns: int) -> None:
-        """Answer `open` too."""
+        """Answer `open` or `finish` too."""
 
     def on_written(self, snapshot_id: bytes, chunk: FileRange, now_ns: int) -> None:
         """Answer `write`."""
@@ -78,6 +78,8 @@ class IncomingFiles:
         """Find out what of this snapshot is here already."""
         try:
             manifest = Manifest.decode(offer.manifest)
+            if manifest.membership:
+                decode_membership(manifest.membership)
         except ProtocolError as garbage:
             self._answer_unusable(offer.snapshot_id, str(garbage))
             return
@@ -133,14 +135,9 @@ class IncomingFiles:
 
     def finish(self, snapshot_id: bytes) -> None:
         """Verify every digest, drop what is damaged, make the rest durable."""
-        self._worker.submit(
-            self._finish,
-            lambda missing: self._tell(
-                lambda: self._told().on_finished(snapshot_id, missing, self._now_ns())
-            ),
-        )
+        self._worker.submit(lambda: self._finish(snapshot_id), lambda answer: self._tell(answer))
 
-    def _finish(self) -> list[FileRange]:
+    def _finish(self, snapshot_id: bytes) -> Callable[[], None]:
         opened = self._opened
         assert opened is not None, "something is being received"
         try:
@@ -148,13 +145,24 @@ class IncomingFiles:
         except SnapshotRefused as refusal:
             # The files are those of the manifest, but no state that it describes: all of it is useless.
             log.warning("a snapshot can't be used: %s", refusal)
-            manifest = opened.incoming.manifest
-            opened.incoming.discard()
-            self._opened = opened = _Opened(IncomingSnapshot(self._incoming_path, manifest))
-            return _ranges(opened.incoming)
+            return self._begin_again(snapshot_id, opened.incoming)
         if damaged:
             log.warning("a snapshot's files arrived damaged: %s", ", ".join(damaged))
-        return _ranges(opened.incoming)
+        missing = _ranges(opened.incoming)
+        return lambda: self._told().on_finished(snapshot_id, missing, self._now_ns())
+
+    def _begin_again(self, snapshot_id: bytes, useless: IncomingSnapshot) -> Callable[[], None]:
+        """Drop all that has come; there may be no room to have it sent, if it was linked the first time."""
+        self._opened = None
+        useless.discard()
+        try:
+            incoming = IncomingSnapshot(self._incoming_path, useless.manifest)
+        except SnapshotRefused as refusal:
+            reason = str(refusal)
+            return lambda: self._told().on_unusable(snapshot_id, reason, self._now_ns())
+        self._opened = _Opened(incoming)
+        missing = _ranges(incoming)
+        return lambda: self._told().on_finished(snapshot_id, missing, self._now_ns())
 
     def close(self, snapshot_id: bytes) -> None:
         """Keep what was written; nothing more comes."""

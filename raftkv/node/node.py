@@ -516,6 +516,8 @@ class Node:
             self._group.config = self._compactor.config = config
             if self._fitness is not None:
                 self._fitness.adopt(config)
+            if self._admission is not None:
+                self._admission.config = config
             self._clients.adopt(config)
 
     def _tick(self) -> None:

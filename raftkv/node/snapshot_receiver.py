@@ -58,7 +58,7 @@ class IncomingFiles(Protocol):
         """Write bytes in their place: `on_written`."""
 
     def finish(self, snapshot_id: bytes) -> None:
-        """Verify every digest, drop what is damaged, make the rest durable: `on_finished`."""
+        """Verify all digests, drop what is damaged, make the rest durable: `on_finished` or `on_unusable`."""
 
     def close(self, snapshot_id: bytes) -> None:
         """Nothing more comes for this one; keep what was written. There is no answer."""
@@ -245,7 +245,7 @@ class SnapshotReceiver:
             self._fetch(transfer, missing, now_ns)
 
     def on_unusable(self, snapshot_id: bytes, reason: str, now_ns: int) -> None:
-        """The other answer to `open`: this snapshot can't be taken, or is not wanted."""
+        """The other answer to `open` and `finish`: this snapshot can't be taken, or is not wanted."""
         transfer = self._answered(snapshot_id, now_ns)
         if transfer is not None:
             self._decline(transfer, reason)

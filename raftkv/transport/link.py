@@ -29,7 +29,7 @@ from raftkv.transport.greeting import (
 )
 from raftkv.transport.limits import TransportLimits
 from raftkv.transport.outbox import Outbox
-from raftkv.transport.sockets import failure_text, host_names_checked, tune
+from raftkv.transport.sockets import addresses_checked, failure_text, tune
 
 #: The listener's words when it turned this node away.
 OnRefusal = Callable[[Refusal], None]
@@ -261,7 +261,7 @@ class Link:
     async def _dial(self, dialed: Dialed) -> Endpoint:
         host, port = self._address
         async with asyncio.timeout(self._limits.greeting_timeout_ms / 1000):
-            with host_names_checked(host):
+            with addresses_checked(host, port):
                 await asyncio.get_running_loop().create_connection(lambda: dialed, host, port)
             return await dialed.welcome
 

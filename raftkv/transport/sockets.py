@@ -55,12 +55,12 @@ def probe_when_silent(transport: asyncio.BaseTransport, *, after_s: int) -> None
 
 
 @contextlib.contextmanager
-def host_names_checked(host: str) -> Iterator[None]:
-    """Make an OSError of what a resolver says of a text that can be nobody's name."""
+def addresses_checked(host: str, port: int) -> Iterator[None]:
+    """Make an OSError of what resolvers and sockets say of what can be nobody's address."""
     try:
         yield
-    except UnicodeError as error:
-        raise OSError(f"{host!r} is no host name") from error
+    except (ValueError, OverflowError) as error:  # a name's encoding, a zero byte in it, the port
+        raise OSError(f"{host!r}, port {port} is no address") from error
 
 
 def address_text(transport: asyncio.BaseTransport) -> str:

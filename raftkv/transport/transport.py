@@ -36,7 +36,7 @@ from raftkv.transport.limits import TransportLimits
 from raftkv.transport.link import Link, Refused
 from raftkv.transport.listener import Listener, OnMessages, OnQuestion, OnSnapshot, Welcomer
 from raftkv.transport.peer import Peer, PeerLinkStatus, status_without_links
-from raftkv.transport.sockets import host_names_checked
+from raftkv.transport.sockets import addresses_checked
 
 log = logging.getLogger(__name__)
 
@@ -215,7 +215,7 @@ class Transport:
         """
         host, port = address
         async with asyncio.timeout(self._limits.greeting_timeout_ms / 1000):
-            with host_names_checked(host):
+            with addresses_checked(host, port):
                 reader, writer = await asyncio.open_connection(host, port)
             try:
                 writer.write(PREAMBLE + encode_frame(QUESTION, encode_question(kind, question)))

@@ -350,6 +350,7 @@ class Node:
     def _on_settings(self, config: Config) -> None:
         self.group.config = config
         self.fitness.adopt(config)
+        self.admission.config = config
         self.clients.adopt(config)
 
     def _count_flush(self) -> None:

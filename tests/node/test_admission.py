@@ -5,8 +5,6 @@ Source: `raftkv.node.admission`; DESIGN.md, "Storage": who lost its directory mu
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 import pytest
 
@@ -86,7 +84,14 @@ def test_another_change_is_waited_for_and_a_wrong_one_is_refused_for_good() -> N
 def test_the_password_is_the_clusters() -> None:
     """requirepass; the peer port asks for none, but who is taken in gets all data."""
     cluster = told_cluster()
-    leader = cluster[1]
-    leader.admission._config = replace(leader.settings.config, requirepass="secret")
+    cluster[1].set(requirepass="secret")
     assert isinstance(answer_at(cluster, 1, join(password="wrong")), Never)
     assert isinstance(answer_at(cluster, 1, join(password="secret")), Later)
+
+
+def test_a_password_that_was_changed_counts_at_once() -> None:
+    """CONFIG SET requirepass: the old one lets nobody in any more, who has the new one is not sent away."""
+    cluster = told_cluster()
+    assert cluster[1].ask("CONFIG SET requirepass new") == [b"OK"]
+    assert isinstance(answer_at(cluster, 1, join(password="")), Never)
+    assert isinstance(answer_at(cluster, 1, join(password="new")), Later)

@@ -10,7 +10,7 @@ import pytest
 
 from raftkv.commands.backup_desk import BackupRefused, OpenBackup
 from raftkv.node.backups import Backups
-from raftkv.storage import DataDir, Identity, KvStore, Manifest
+from raftkv.storage import DataDir, Identity, KvStore, Manifest, StorageFailure
 from tests.node.driven_parts import DrivenClock
 from tests.storage.states import fill
 
@@ -140,6 +140,22 @@ def test_backup_is_one_at_a_time(bench: Bench) -> None:
     bench.jobs.run()
     assert bench.snapshots() == []
     bench.begun()
+
+
+def test_who_was_refused_is_not_given_the_backup_of_who_came_next(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each learns what came of its own attempt, however late it looks."""
+
+    def fail(path: Path) -> None:
+        raise StorageFailure("making a checkpoint", str(path))
+
+    first = bench.desk.begin()
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.kv_store, "checkpoint", fail)
+        bench.jobs.run()
+    bench.begun()
+    assert isinstance(first(), BackupRefused)
 
 
 def test_empty_node_has_nothing_to_back_up(tmp_path: Path) -> None:

@@ -63,6 +63,15 @@ def test_a_tail_of_bytes_stays_in_the_log() -> None:
     assert group.flush_at(60) == [31]
 
 
+def test_flushes_of_a_log_that_does_not_grow_are_not_remembered() -> None:
+    """SAVE, again and again on an idle node, takes no memory."""
+    group = Group()
+    for _ in range(100):
+        assert group.flush_at(5) == []
+    assert len(group.compactor._marks) == 1
+    assert group.flush_at(16) == [5]
+
+
 def test_only_what_is_durable_in_the_state_is_dropped() -> None:
     """A crash would need the rest."""
     group = Group()

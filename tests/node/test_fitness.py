@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from raftkv.node.disk_space import Room
+from raftkv.raft import RemoveMember
 from tests.node.driven_cluster import Cluster, Node, single_node, three_nodes
 from tests.node.driven_parts import NS_PER_MS
 from tests.node.test_view import info
@@ -90,6 +91,16 @@ def test_a_node_alone_leads_on() -> None:
     assert client.replies() == [b"OK"]
 
 
+def test_a_leader_that_is_to_leave_has_a_peer_though_one_voter_alone_will_be_left() -> None:
+    """It steps down over a hanging disk like any other, and hands over before it stops."""
+    cluster = Cluster(2)
+    leader = cluster.elect(1)
+    cluster.isolate(2)
+    leader.group.change_membership(RemoveMember(1))
+    assert leader.core.membership.voters == (2,)
+    assert leader.group.has_peers
+
+
 # -- disks that fill up --------------------------------------------------------------------------
 
 
@@ -155,6 +166,39 @@ def test_a_leader_refuses_writes_when_a_majority_is_short() -> None:
     fill(cluster[2], free_mb=1_000)
     cluster.run(7_000)
     assert cluster[1].ask("SET a 1") == [b"OK"]
+
+
+def add_learner(cluster: Cluster, port: int = 7004) -> None:
+    """Have another node taken in, to stay a learner."""
+    node_count = len(cluster.nodes)
+    cluster.tell_addresses()
+    cluster.add_newcomer(port, nonce=b"of learner  %d" % port)
+    cluster[1].connect().send(f"RAFT ADD LEARNER 127.0.0.1 {port} PEERPORT {port + 10_000}")
+    cluster.run_until(lambda: len(cluster.nodes) > node_count)
+
+
+def test_a_learner_with_room_does_not_take_over_from_a_leader_that_is_short() -> None:
+    """It can't lead: writes are refused as if there were nobody with room."""
+    for cluster in (single_node().cluster, three_nodes()):
+        voters = list(cluster.nodes.values())
+        add_learner(cluster)
+        fill(*voters)
+        cluster.run(5_000)
+        leader = cluster.leader
+        assert leader is not None
+        (refusal,) = leader.ask("SET a 1")
+        assert str(refusal).startswith("MISCONF ")
+
+
+def test_learners_with_room_are_none_of_the_majority_that_has_some() -> None:
+    """The voters' disks are what every write has to go to."""
+    cluster = three_nodes()
+    add_learner(cluster, 7004)
+    add_learner(cluster, 7005)
+    fill(cluster[2], cluster[3])
+    cluster.run(2_100)
+    (refusal,) = cluster[1].ask("SET a 1")
+    assert str(refusal).startswith("MISCONF ")
 
 
 def test_a_member_that_is_down_counts_as_without_room() -> None:

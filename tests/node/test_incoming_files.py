@@ -5,7 +5,9 @@ Source: `raftkv.node.snapshot_receiver.IncomingFiles`, the contract.
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -140,17 +142,37 @@ def test_a_damaged_file_is_missing_again(tmp_path: Path, snapshot: Snapshot) -> 
     assert [(each.name, each.offset) for each in missing] == [(victim.name, 0)]
 
 
+def test_files_of_another_state_are_declined_if_the_disk_has_no_room_for_them_again(
+    tmp_path: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was there already, as links, took no room the first time."""
+    usages = [namedtuple("Usage", "free")(free_bytes) for free_bytes in (1 << 40, 0)]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usages.pop(0))
+    disk = Disk(tmp_path / "target")
+    wrong = replace(snapshot.manifest, index=snapshot.manifest.index + 1)
+    disk.files.open(offer_of(wrong))
+    for place, data in chunks_of(snapshot):
+        disk.files.write(wrong.snapshot_id, place, data)
+    disk.files.finish(wrong.snapshot_id)
+    disk.files.close(wrong.snapshot_id)
+    kind, reason = disk.end()[-1]
+    assert kind == "unusable"
+    assert "the disk has 0 free" in str(reason)
+
+
 def test_what_is_not_wanted_is_not_begun(tmp_path: Path, snapshot: Snapshot) -> None:
-    """Garbage, another snapshot's manifest, and a state that this node has already."""
+    """Garbage, another snapshot's manifest, a state that this node has already, or one without members."""
     disk = Disk(tmp_path / "target", is_news=lambda _: False)
     disk.files.open(offer_of(snapshot.manifest, content=b"garbage"))
     disk.files.open(offer_of(snapshot.manifest))
     other = offer_of(snapshot.manifest)
     other.snapshot_id = b"?" * 16
     disk.files.open(other)
+    disk.files.open(offer_of(replace(snapshot.manifest, membership=b"garbage")))
     heard = disk.end()
-    assert [kind for kind, _ in heard] == ["unusable"] * 3
+    assert [kind for kind, _ in heard] == ["unusable"] * 4
     assert "checksum" in str(heard[0][1])
     assert "is committed here already" in str(heard[1][1])
     assert "of another snapshot" in str(heard[2][1])
+    assert "no membership" in str(heard[3][1])
     assert list((tmp_path / "target" / "incoming").iterdir()) == []

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from raftkv.applied import AppliedState
+from raftkv.raft import encode_membership, founding_membership
 from raftkv.storage import IncomingSnapshot, KvStore, Snapshot, make_snapshot
 
-MEMBERSHIP = b"the members"
+MEMBERSHIP = encode_membership(founding_membership((1, 2, 3)))
 ROW_COUNT = 300
 
 

@@ -243,18 +243,20 @@ def test_any_address_may_be_asked_any_kind_of_question(with_net: WithNet) -> Non
     with_net(body)
 
 
-def test_a_host_that_can_be_no_name_is_an_address_like_any_other_that_leads_nowhere(
-    with_net: WithNet, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("nowhere", [("a" * 200, 7), (HOST, 65_536), (HOST, -1)])
+def test_what_can_be_no_address_is_like_any_other_that_leads_nowhere(
+    with_net: WithNet, caplog: pytest.LogCaptureFixture, nowhere: Address
 ) -> None:
-    """A peer may have announced it; what resolvers raise for it is no OSError."""
+    """A peer may have announced it, or an invitation; what resolvers raise for it is no OSError."""
     caplog.set_level(logging.WARNING)
-    nobody = "a" * 200
 
     async def body(net: Net) -> None:
         first, _ = await net.pair()
-        with pytest.raises(OSError, match=r"no host name|not known|too long"):
-            await first.transport.ask_address((nobody, 7), b"?")
-        first.transport.set_peers({2: net.addresses[2], 3: (nobody, 7)})
+        with pytest.raises(OSError, match=r"no address|not known|too long|refused"):
+            await first.transport.ask_address(nowhere, b"?")
+        with pytest.raises(OSError, match=r"no address|not known"):
+            await first.transport.ask_address(("a\0b", 7), b"?")
+        first.transport.set_peers({2: net.addresses[2], 3: nowhere})
         await eventually(lambda: first.transport.status(3).conn_errors > 2)
         assert first.transport.is_connected(2)
 
