@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import tarfile
@@ -103,6 +104,54 @@ def test_what_is_no_backup_is_refused(backup: Path, tmp_path: Path, what: str) -
         path.write_bytes(backup.read_bytes()[:2000])
     with pytest.raises(BackupDamaged), opened_backup(path) as opened:
         restore(opened, tmp_path / "data", 1, MEMBERS, nobody)
+
+
+def test_tar_file_that_is_compressed_is_refused(tmp_path: Path) -> None:
+    """A backup never is: a few KB could unpack to any size, and what is cut off fails in ways of its own."""
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(__file__, "BACKUP")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(BackupDamaged, match="neither a directory nor a tar file"), opened_backup(path):
+        pass
+
+
+def test_link_in_a_tar_file_is_refused(tmp_path: Path) -> None:
+    """It may lead to itself."""
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as tar:
+        link = tarfile.TarInfo("BACKUP")
+        link.type, link.linkname = tarfile.SYMTYPE, "BACKUP"
+        tar.addfile(link)
+    with pytest.raises(BackupDamaged, match="BACKUP is no file"), opened_backup(path):
+        pass
+
+
+@pytest.mark.parametrize("size", [1 << 50, 1 << 64, -(1 << 64)])
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_size_in_a_tar_file_that_none_can_have_is_refused(tmp_path: Path, kind: bytes, size: int) -> None:
+    """The format has room for more than a file system and a memory have."""
+    path = tmp_path / "x.tar"
+    entry = tarfile.TarInfo("BACKUP")
+    entry.type, entry.size = kind, size
+    path.write_bytes(entry.tobuf(tarfile.GNU_FORMAT) + bytes(5000))
+    with pytest.raises(BackupDamaged), opened_backup(path):
+        pass
+
+
+def test_file_that_is_too_long_is_read_no_further(backup: Path, tmp_path: Path) -> None:
+    """A restore would fill the disk with it."""
+    if backup.is_file():
+        return
+    copy = copied(backup, tmp_path / "copy")
+    (table, *_) = sorted((copy / "files").glob("*.sst"))
+    os.truncate(table, 1 << 22)
+    with opened_backup(copy) as opened:
+        (file,) = (each for each in opened.manifest.files if each.name == table.name)
+        given: list[int] = []
+        with pytest.raises(BackupDamaged, match=f"expected {file.size_bytes}"):
+            given.extend(map(len, opened.pieces(file)))
+    assert sum(given) <= file.size_bytes
 
 
 def test_missing_file_is_found(backup: Path, tmp_path: Path) -> None:
