@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -95,6 +97,25 @@ def test_log_shows_a_range_with_its_commands(whole: Path) -> None:
     assert lines[0].startswith("90 term 2")
     assert lines[1].startswith("    db 1 'set' 'key:88' 'value 88value 88")
     assert lines[1].endswith("...(240 bytes)")
+
+
+@pytest.mark.parametrize("option", ["--first", "--last"])
+def test_log_of_an_index_that_no_entry_can_have_is_refused(whole: Path, tmp_path: Path, option: str) -> None:
+    """Exit code 2, as for any number out of its range."""
+    told = raftkv("log", option, str(1 << 64), str(whole), cwd=tmp_path)
+    assert told.returncode == 2
+    assert option in told.stderr
+
+
+def test_failure_to_write_what_a_log_holds_is_not_the_logs(whole: Path) -> None:
+    """`raftkv log | head` ends so, and nothing is wrong with the directory."""
+
+    class Full(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    with pytest.raises(BrokenPipeError):
+        run_log(LogRequest(whole), Full())
 
 
 def test_log_as_json_is_a_line_per_entry(whole: Path) -> None:
