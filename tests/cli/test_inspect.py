@@ -14,8 +14,8 @@ import pytest
 from raftkv.config import Member
 from raftkv.inspect_cli import LogRequest, command_text, membership_text, run_log
 from raftkv.node.roster import encode_place
-from raftkv.raft import Membership, Staged
-from raftkv.storage import DataDir
+from raftkv.raft import EMPTY, Entry, HardState, Membership, Staged
+from raftkv.storage import DataDir, LogStore
 from tests.cli.command import raftkv
 from tests.storage.closed_node import APPLIED_INDEX, IDENTITY, LAST_INDEX, fingerprint, make_closed_node
 
@@ -132,6 +132,26 @@ def test_log_of_a_copied_log_directory_alone(whole: Path, tmp_path: Path) -> Non
     """It is all that some people send."""
     copy = Path(shutil.copytree(whole / "log", tmp_path / "copied"))
     assert len(shown(copy)) == len(shown(whole)) - 1
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+def test_log_that_damage_cuts_off_is_not_shown_as_whole(tmp_path: Path, is_json: bool) -> None:
+    """RocksDB takes a record of a wrong length for the write-ahead log's torn end, and says nothing."""
+    store = LogStore(tmp_path / "log", create=True)
+    for index in range(1, 4):
+        store.group(0).append(HardState(1, 1), [Entry(1, index, EMPTY, b"")])
+    store.sync()
+    copy = Path(shutil.copytree(tmp_path / "log", tmp_path / "copied"))
+    store.close()
+    (file,) = copy.glob("*.log")
+    content = bytearray(file.read_bytes())
+    second = 7 + int.from_bytes(content[4:6], "little")
+    content[second + 5] ^= 0x80
+    file.write_bytes(content)
+    output = io.StringIO()
+    assert run_log(LogRequest(copy, is_json=is_json), output) == 1
+    last = output.getvalue().splitlines()[-1]
+    assert "a record's header is damaged" in (json.loads(last)["damaged"] if is_json else last)
 
 
 def test_command_is_shortened() -> None:
