@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raftkv.raft.types import EntryId
-from raftkv.storage.durable_file import remove_tree, replace_file, sync_directory
+from raftkv.storage.durable_file import make_directory, remove_tree, replace_file, sync_directory
 from raftkv.storage.errors import DataDirRefused, StorageFailure
 from raftkv.storage.incoming import IncomingSnapshot
 from raftkv.storage.installs import INCOMING, SNAPSHOTS, check_states, clean_up, install, remove_old_states
@@ -225,8 +225,7 @@ class DataDir:
 def _make_directory(path: Path) -> None:
     if path.exists():
         raise DataDirRefused(path, "it is a file, and a directory was expected")
-    path.mkdir(parents=True)
-    sync_directory(path.parent)
+    make_directory(path)
 
 
 def check_format_is_known(path: Path) -> None:
