@@ -112,10 +112,10 @@ class DataDir:
         try:
             if not path.is_dir():
                 _make_directory(path)
-            if not (path / RESTORING).exists():
-                _check_is_empty(path)
+            _check_may_be_restored_into(path)
             lock = _lock(path)
             try:
+                _check_may_be_restored_into(path)  # again: who had the lock may have put something there
                 replace_file(path / RESTORING, b"")
                 for name in os.listdir(path):
                     if name not in ("LOCK", RESTORING, "lost+found"):
@@ -257,8 +257,10 @@ def check_format_is_known(path: Path) -> None:
         )
 
 
-def _check_is_empty(path: Path) -> None:
-    """Refuse to restore over anything."""
+def _check_may_be_restored_into(path: Path) -> None:
+    """Refuse to restore over anything but what a restore left that was cut off."""
+    if (path / RESTORING).exists():
+        return
     held = sorted(entry.name for entry in path.iterdir() if entry.name not in _EMPTY)
     if held:
         raise DataDirRefused(path, f"it holds {held[0]!r}; a backup is restored into an empty directory only")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from raftkv.raft.types import NOBODY, EntryId, HardState
-from raftkv.storage import DataDir, DataDirRefused, KvStore, LogStore
+from raftkv.storage import DataDir, DataDirRefused, KvStore, LogStore, data_dir
 from raftkv.storage.backups import (
     BackupDamaged,
     BackupInfo,
@@ -20,6 +21,7 @@ from raftkv.storage.backups import (
     part_of,
     verify_backup,
 )
+from raftkv.storage.data_dir import RESTORING
 from raftkv.storage.restore import restore
 from tests.storage.installing import end_after
 from tests.storage.states import holds, send, snapshot_at
@@ -218,6 +220,28 @@ def test_directory_that_holds_anything_is_left_alone(backup: Path, tmp_path: Pat
         restore(opened, tmp_path / "node", 1, MEMBERS, nobody)
         with pytest.raises(DataDirRefused, match="into an empty directory only"):
             restore(opened, tmp_path / "node", 1, MEMBERS, nobody)
+
+
+@pytest.mark.parametrize("is_under_way", [False, True])
+def test_directory_that_another_restore_has_just_finished_is_left_alone(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_under_way: bool
+) -> None:
+    """Between the look at it and the lock."""
+    path = tmp_path / "data"
+    path.mkdir()
+    if is_under_way:
+        (path / RESTORING).write_bytes(b"")
+
+    def restore_before(*args: int) -> None:
+        monkeypatch.undo()
+        restore(opened, path, 1, MEMBERS, nobody)
+        fcntl.flock(*args)
+
+    with opened_backup(backup) as opened:
+        monkeypatch.setattr(data_dir.fcntl, "flock", restore_before)
+        with pytest.raises(DataDirRefused, match="empty directory only"):
+            restore(opened, path, 1, MEMBERS, nobody)
+    assert_is_restored(path)
 
 
 def test_restore_that_was_cut_off_is_no_node_and_begins_anew(backup: Path, tmp_path: Path) -> None:
