@@ -37,6 +37,8 @@ class NodeClient:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         except OSError as failure:
             raise ConnectionBroken(str(place), f"can't be reached: {failure.strerror or failure}") from None
+        except UnicodeError:
+            raise StatusUnavailable(str(place), "can't be reached: that is no host name") from None
         if password:
             try:
                 self.ask("AUTH", "default", password)

@@ -23,6 +23,7 @@ from raftkv.storage.findings import OnProgress
 from raftkv.storage.inspection import Report, inspect_fully, read_identity, unused
 from raftkv.storage.kv_store import APPLIED_KEY, applied_of
 from raftkv.storage.log_inspection import ClosedLog, closed_log
+from raftkv.storage.log_store import check_write_ahead_log
 from raftkv.storage.state_inspection import closed_state
 from raftkv.storage.state_pointer import read_pointer
 
@@ -176,6 +177,7 @@ def run_log(request: LogRequest, output: TextIO) -> int:
                 else:
                     lines = entry_lines(entry, has_commands=request.has_commands)
                 output.write("".join(f"{line}\n" for line in lines))
+        is_whole = _write_end(request, log_path, output) and is_whole
     return 0 if is_whole else 1
 
 
@@ -184,9 +186,7 @@ def _write_head(request: LogRequest, log: ClosedLog, output: TextIO) -> None:
     try:
         hard_state, boundary = log.hard_state(), log.boundary()
     except LogCorrupted as fault:
-        output.write(
-            json.dumps({"damaged": fault.detail}) + "\n" if request.is_json else f"DAMAGED: {fault.detail}\n"
-        )
+        _write_damage(request, fault, output)
         return
     applied = identity = None
     if (path / "FORMAT").exists():
@@ -208,6 +208,22 @@ def _write_head(request: LogRequest, log: ClosedLog, output: TextIO) -> None:
     output.write(f"current term {hard_state.current_term}, voted for {hard_state.voted_for or 'nobody'}\n")
     output.write(f"dropped up to entry {boundary.index} of term {boundary.term}\n")
     output.write(f"applied up to entry {'unknown' if applied is None else applied}\n")
+
+
+def _write_end(request: LogRequest, log_path: Path, output: TextIO) -> bool:
+    """Say whether RocksDB took damage for the log's end, and so gave nothing of what follows; True: no."""
+    try:
+        check_write_ahead_log(log_path)
+    except LogCorrupted as fault:
+        _write_damage(request, fault, output)
+        return False
+    return True
+
+
+def _write_damage(request: LogRequest, fault: LogCorrupted, output: TextIO) -> None:
+    output.write(
+        json.dumps({"damaged": fault.detail}) + "\n" if request.is_json else f"DAMAGED: {fault.detail}\n"
+    )
 
 
 def _applied_in(path: Path) -> int | None:

@@ -125,7 +125,8 @@ class Leader:
 
     async def _converse(self, seconds: float, *words: str) -> object:
         place = self._place
-        request = hiredis.pack_command(tuple(word.encode() for word in words))  # type: ignore[arg-type]  # as in status
+        encoded = tuple(word.encode("utf-8", "surrogateescape") for word in words)
+        request = hiredis.pack_command(encoded)  # type: ignore[arg-type]  # as in status
         try:
             async with asyncio.timeout(seconds):
                 (reply,) = await converse(place, [request], password=self._password)

@@ -232,7 +232,10 @@ async def converse(place: Place, questions: Sequence[bytes], *, password: str) -
     Raises PasswordRefused, OSError, hiredis.ProtocolError.
     """
     greeting = _greeting_of(password)
-    reader, writer = await asyncio.open_connection(place.host, place.port)
+    try:
+        reader, writer = await asyncio.open_connection(place.host, place.port)
+    except UnicodeError:
+        raise OSError(f"{place.host!r} is no host name") from None
     try:
         writer.write(b"".join((*greeting, *questions)))
         parser = hiredis.Reader(encoding="utf-8", errors="replace")

@@ -21,6 +21,8 @@ from raftkv.status import Place
 _DirArgument = Annotated[
     Path, typer.Argument(metavar="DIR", help="Data directory of a stopped node, or a copy.")
 ]
+#: No log comes so far; an index has 64 bits.
+_INDEX_MAX = (1 << 63) - 1
 _JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 
@@ -54,9 +56,11 @@ def check(path: _DirArgument, is_json: _JsonOption = False) -> None:
 
 def log(
     path: _DirArgument,
-    first: Annotated[int, typer.Option("--first", min=0, metavar="N", help="First entry to show.")] = 0,
+    first: Annotated[
+        int, typer.Option("--first", min=0, max=_INDEX_MAX, metavar="N", help="First entry to show.")
+    ] = 0,
     last: Annotated[
-        int | None, typer.Option("--last", min=0, metavar="N", help="Last entry to show.")
+        int | None, typer.Option("--last", min=0, max=_INDEX_MAX, metavar="N", help="Last entry to show.")
     ] = None,
     has_commands: Annotated[bool, typer.Option("--commands", help="Show the commands as well.")] = False,
     is_json: Annotated[bool, typer.Option("--json", help="Write a JSON object per line.")] = False,

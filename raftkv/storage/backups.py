@@ -37,6 +37,8 @@ _FILES: Final = "files"
 _TAR_SUFFIX: Final = ".tar"
 _INFO_BYTES_MAX: Final = 1 << 16
 _PIECE_BYTES: Final = 1 << 20
+#: What reading a damaged tar file raises; the last two for a size that is far too large.
+_TAR_FAILURES: Final = (tarfile.TarError, OverflowError, MemoryError)
 
 
 class BackupDamaged(Exception):
@@ -174,12 +176,15 @@ class Backup:
             with self._open(f"{_FILES}/{file.name}") as source:
                 while piece := source.read(_PIECE_BYTES):
                     size_bytes += len(piece)
+                    if size_bytes > file.size_bytes:
+                        break
                     digest.update(piece)
                     yield piece
-        except (OSError, KeyError, tarfile.TarError) as error:
+        except (OSError, KeyError, *_TAR_FAILURES) as error:
             raise BackupDamaged(self.path, f"{file.name} can't be read: {error}") from error
         if size_bytes != file.size_bytes:
-            raise BackupDamaged(self.path, f"{file.name} has {size_bytes} bytes, expected {file.size_bytes}")
+            found = f"{size_bytes} bytes" if size_bytes < file.size_bytes else "more bytes"
+            raise BackupDamaged(self.path, f"{file.name} has {found}, expected {file.size_bytes}")
         if digest.digest() != file.digest:
             raise BackupDamaged(self.path, f"{file.name} has another content than was written")
 
@@ -193,15 +198,18 @@ def opened_backup(path: Path) -> Iterator[Backup]:
     if not path.exists():
         raise BackupDamaged(path, "there is no such file or directory")
     try:
-        tar = tarfile.open(path)  # noqa: SIM115 - it is closed below
-    except (tarfile.TarError, EOFError) as error:
+        # Not compressed: what a stranger compressed has no end that could be known before.
+        tar = tarfile.open(path, "r:")  # noqa: SIM115 - it is closed below
+    except _TAR_FAILURES as error:
         raise BackupDamaged(path, f"it is neither a directory nor a tar file: {error}") from error
     with tar:
         yield _backup_of(path, lambda name: _member(tar, name))
 
 
 def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
-    member = tar.extractfile(name)
+    found = tar.getmember(name)
+    # A link is followed to wherever it leads, and it may lead to itself.
+    member = tar.extractfile(found) if found.isreg() else None
     if member is None:
         raise KeyError(f"{name} is no file")
     return member
@@ -215,7 +223,7 @@ def _backup_of(path: Path, open_file: Callable[[str], IO[bytes]]) -> Backup:
         name = _MANIFEST
         with open_file(_MANIFEST) as file:
             manifest = Manifest.decode(file.read(MANIFEST_BYTES_MAX + 1))
-    except (OSError, KeyError, ValueError, ProtocolError, tarfile.TarError) as error:
+    except (OSError, KeyError, ValueError, ProtocolError, *_TAR_FAILURES) as error:
         raise BackupDamaged(path, f"{name} can't be read: {error}") from error
     return Backup(path, info, manifest, open_file)
 

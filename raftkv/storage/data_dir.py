@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raftkv.raft.types import EntryId
-from raftkv.storage.durable_file import remove_tree, replace_file, sync_directory
+from raftkv.storage.durable_file import make_directory, remove_tree, replace_file, sync_directory
 from raftkv.storage.errors import DataDirRefused, StorageFailure
 from raftkv.storage.incoming import IncomingSnapshot
 from raftkv.storage.installs import INCOMING, SNAPSHOTS, check_states, clean_up, install, remove_old_states
@@ -112,10 +112,10 @@ class DataDir:
         try:
             if not path.is_dir():
                 _make_directory(path)
-            if not (path / RESTORING).exists():
-                _check_is_empty(path)
+            _check_may_be_restored_into(path)
             lock = _lock(path)
             try:
+                _check_may_be_restored_into(path)  # again: who had the lock may have put something there
                 replace_file(path / RESTORING, b"")
                 for name in os.listdir(path):
                     if name not in ("LOCK", RESTORING, "lost+found"):
@@ -225,8 +225,7 @@ class DataDir:
 def _make_directory(path: Path) -> None:
     if path.exists():
         raise DataDirRefused(path, "it is a file, and a directory was expected")
-    path.mkdir(parents=True)
-    sync_directory(path.parent)
+    make_directory(path)
 
 
 def check_format_is_known(path: Path) -> None:
@@ -258,8 +257,10 @@ def check_format_is_known(path: Path) -> None:
         )
 
 
-def _check_is_empty(path: Path) -> None:
-    """Refuse to restore over anything."""
+def _check_may_be_restored_into(path: Path) -> None:
+    """Refuse to restore over anything but what a restore left that was cut off."""
+    if (path / RESTORING).exists():
+        return
     held = sorted(entry.name for entry in path.iterdir() if entry.name not in _EMPTY)
     if held:
         raise DataDirRefused(path, f"it holds {held[0]!r}; a backup is restored into an empty directory only")

@@ -1,6 +1,6 @@
 """Files whose content is either the old or the new one after a crash, never a mixture.
 
-Knows nothing of what is in them.
+Directories are made as durably. Knows nothing of what is in them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,14 @@ def replace_file(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(fresh, path)
+    sync_directory(path.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, with those above it that are missing, durably. Raises OSError."""
+    if not path.parent.is_dir():
+        make_directory(path.parent)
+    path.mkdir(exist_ok=True)  # another node may be making it as well
     sync_directory(path.parent)
 
 

@@ -156,7 +156,9 @@ class _Inspection:
         if identity is None or identity.cluster_id is not None:
             return not (self._path / "log").exists() and identity is None
         self._report.notes.append("its cluster is not formed yet")
-        return not (self._path / "log" / "CURRENT").exists()
+        # A node makes the log, then the state; a restore has made both.
+        has_both = all((path / "CURRENT").exists() for path in (self._path / "log", self._state_path))
+        return not identity.restored and not has_both
 
     def _compare(self) -> None:
         """Compare the log with what the state has applied."""

@@ -9,6 +9,7 @@ the write-ahead log is dropped silently: bytes that a crash cut off before a syn
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from rocksdict import DBRecoveryMode, Options, Rdict
@@ -97,13 +98,16 @@ def check_write_ahead_log(path: Path) -> None:
     Raises LogCorrupted, StorageFailure.
     """
     try:
-        files = sorted(path.glob("*.log"))
+        # Not by glob, which finds nothing where it may not look.
+        files = sorted(path / name for name in os.listdir(path) if name.endswith(".log"))
         if not files:
             raise LogCorrupted(None, f"there is no write-ahead log at {path}")
         for file in files:
             offset = damaged_offset(file)
             if offset is not None:
                 raise LogCorrupted(None, f"a record's header is damaged at byte {offset} of {file}")
+    except FileNotFoundError as error:
+        raise LogCorrupted(None, f"there is no write-ahead log at {path}") from error
     except OSError as error:
         raise StorageFailure(f"reading the write-ahead log at {path}", error) from error
 

@@ -100,8 +100,9 @@ def opened_to_read(
     the system has room for what passes, which a node may not count on.
 
     What the block gets from the database must be gone at its end. rocksdict's exceptions in it, and those
-    of the opening, are raised as StorageFailure, the system's too.
+    of the opening, are raised as StorageFailure, the system's too; the block's own are let through.
     """
+    is_open = False
     try:
         # rocksdict writes its own file into a database that it only reads, and RocksDB its diary.
         with TemporaryDirectory(prefix="0.", dir=scratch) as view:
@@ -110,12 +111,14 @@ def opened_to_read(
                     os.symlink((path / name).absolute(), Path(view) / name)
             database = Rdict(view, options, access_type=AccessType.read_only())
             try:
+                is_open = True
                 yield database
+                is_open = False
             finally:
                 database.close()
     except Exception as error:
         # rocksdict raises bare ones.
-        if type(error) is not Exception and not isinstance(error, OSError):
+        if type(error) is not Exception and (is_open or not isinstance(error, OSError)):
             raise
         raise failure_of(f"reading {what} at {path}", error) from error
 

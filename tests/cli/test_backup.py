@@ -190,6 +190,13 @@ def test_node_that_can_not_be_reached_is_named(tmp_path: Path) -> None:
     assert len(told.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("host", ["a..b", "\udcff"])
+def test_what_can_be_no_host_name_is_told(tmp_path: Path, host: str) -> None:
+    """As raftkv status."""
+    with pytest.raises(StatusUnavailable, match="can't be reached: that is no host name"):
+        run_backup(BackupRequest(Place(host, 1), tmp_path / "b"))
+
+
 def test_what_is_no_node_is_refused(tmp_path: Path) -> None:
     """It may be anything that listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

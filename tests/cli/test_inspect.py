@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,8 +14,8 @@ import pytest
 from raftkv.config import Member
 from raftkv.inspect_cli import LogRequest, command_text, membership_text, run_log
 from raftkv.node.roster import encode_place
-from raftkv.raft import Membership, Staged
-from raftkv.storage import DataDir
+from raftkv.raft import EMPTY, Entry, HardState, Membership, Staged
+from raftkv.storage import DataDir, LogStore
 from tests.cli.command import raftkv
 from tests.storage.closed_node import APPLIED_INDEX, IDENTITY, LAST_INDEX, fingerprint, make_closed_node
 
@@ -97,6 +99,25 @@ def test_log_shows_a_range_with_its_commands(whole: Path) -> None:
     assert lines[1].endswith("...(240 bytes)")
 
 
+@pytest.mark.parametrize("option", ["--first", "--last"])
+def test_log_of_an_index_that_no_entry_can_have_is_refused(whole: Path, tmp_path: Path, option: str) -> None:
+    """Exit code 2, as for any number out of its range."""
+    told = raftkv("log", option, str(1 << 64), str(whole), cwd=tmp_path)
+    assert told.returncode == 2
+    assert option in told.stderr
+
+
+def test_failure_to_write_what_a_log_holds_is_not_the_logs(whole: Path) -> None:
+    """`raftkv log | head` ends so, and nothing is wrong with the directory."""
+
+    class Full(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    with pytest.raises(BrokenPipeError):
+        run_log(LogRequest(whole), Full())
+
+
 def test_log_as_json_is_a_line_per_entry(whole: Path) -> None:
     """The first one is about the log as a whole."""
     head, first, *_, last = [json.loads(line) for line in shown(whole, is_json=True, has_commands=True)]
@@ -111,6 +132,26 @@ def test_log_of_a_copied_log_directory_alone(whole: Path, tmp_path: Path) -> Non
     """It is all that some people send."""
     copy = Path(shutil.copytree(whole / "log", tmp_path / "copied"))
     assert len(shown(copy)) == len(shown(whole)) - 1
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+def test_log_that_damage_cuts_off_is_not_shown_as_whole(tmp_path: Path, is_json: bool) -> None:
+    """RocksDB takes a record of a wrong length for the write-ahead log's torn end, and says nothing."""
+    store = LogStore(tmp_path / "log", create=True)
+    for index in range(1, 4):
+        store.group(0).append(HardState(1, 1), [Entry(1, index, EMPTY, b"")])
+    store.sync()
+    copy = Path(shutil.copytree(tmp_path / "log", tmp_path / "copied"))
+    store.close()
+    (file,) = copy.glob("*.log")
+    content = bytearray(file.read_bytes())
+    second = 7 + int.from_bytes(content[4:6], "little")
+    content[second + 5] ^= 0x80
+    file.write_bytes(content)
+    output = io.StringIO()
+    assert run_log(LogRequest(copy, is_json=is_json), output) == 1
+    last = output.getvalue().splitlines()[-1]
+    assert "a record's header is damaged" in (json.loads(last)["damaged"] if is_json else last)
 
 
 def test_command_is_shortened() -> None:

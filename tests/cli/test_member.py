@@ -73,7 +73,7 @@ class FakeMember:
             yield
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        parser = hiredis.Reader(encoding="utf-8")
+        parser = hiredis.Reader(encoding="utf-8", errors="surrogateescape")
         while data := await reader.read(1 << 16):
             parser.feed(data)
             while (words := parser.gets()) is not False:
@@ -379,3 +379,24 @@ def test_a_node_that_is_not_there_ends_with_code_1(tmp_path: Path) -> None:
     done = raftkv("member", "remove", "3", "--node", f"127.0.0.1:{port}", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"raftkv: 127.0.0.1:{port} can't be reached: ")
+
+
+@pytest.mark.parametrize("host", ["a..b", "\udcff"])
+def test_what_can_be_no_host_name_is_told(host: str) -> None:
+    """As raftkv status."""
+    with pytest.raises(StatusUnavailable, match=r"can't be reached: .* is no host name"):
+        asyncio.run(Leader(Place(host, 1), password="", timeout_seconds=1).members())
+
+
+def test_bytes_of_an_address_that_are_no_text_are_left_to_the_node() -> None:
+    """It says what is wrong with them, as with any other address."""
+    member = FakeMember(free_port_run(1))
+    member.replies = [Error("ERR Invalid node address specified")]
+
+    async def work() -> None:
+        async with member.serving():
+            newcomer = Place("\udcff", 1)
+            await add(leader_at(member), newcomer, 10_001, is_learner=False, watch=lambda _: None)
+
+    with pytest.raises(ChangeFailed, match="Invalid node address"):
+        asyncio.run(work())

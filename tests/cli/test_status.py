@@ -285,3 +285,10 @@ def test_json_is_one_object() -> None:
         "behind",
         "snapshot_percent",
     ]
+
+
+@pytest.mark.parametrize("host", ["a..b", "h" * 64, "\udcff"])
+def test_what_can_be_no_host_name_is_told(host: str) -> None:
+    """Python's codecs refuse it before any resolver is asked."""
+    with pytest.raises(StatusUnavailable, match=r"can't be reached: .* is no host name"):
+        asyncio.run(look(Place(host, 1)))

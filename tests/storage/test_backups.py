@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import random
 import shutil
 import tarfile
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from raftkv.raft.types import NOBODY, EntryId, HardState
-from raftkv.storage import DataDir, DataDirRefused, KvStore, LogStore
+from raftkv.storage import DataDir, DataDirRefused, KvStore, LogStore, data_dir
 from raftkv.storage.backups import (
     BackupDamaged,
     BackupInfo,
@@ -19,6 +21,7 @@ from raftkv.storage.backups import (
     part_of,
     verify_backup,
 )
+from raftkv.storage.data_dir import RESTORING
 from raftkv.storage.restore import restore
 from tests.storage.installing import end_after
 from tests.storage.states import holds, send, snapshot_at
@@ -105,6 +108,54 @@ def test_what_is_no_backup_is_refused(backup: Path, tmp_path: Path, what: str) -
         restore(opened, tmp_path / "data", 1, MEMBERS, nobody)
 
 
+def test_tar_file_that_is_compressed_is_refused(tmp_path: Path) -> None:
+    """A backup never is: a few KB could unpack to any size, and what is cut off fails in ways of its own."""
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(__file__, "BACKUP")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(BackupDamaged, match="neither a directory nor a tar file"), opened_backup(path):
+        pass
+
+
+def test_link_in_a_tar_file_is_refused(tmp_path: Path) -> None:
+    """It may lead to itself."""
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as tar:
+        link = tarfile.TarInfo("BACKUP")
+        link.type, link.linkname = tarfile.SYMTYPE, "BACKUP"
+        tar.addfile(link)
+    with pytest.raises(BackupDamaged, match="BACKUP is no file"), opened_backup(path):
+        pass
+
+
+@pytest.mark.parametrize("size", [1 << 50, 1 << 64, -(1 << 64)])
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_size_in_a_tar_file_that_none_can_have_is_refused(tmp_path: Path, kind: bytes, size: int) -> None:
+    """The format has room for more than a file system and a memory have."""
+    path = tmp_path / "x.tar"
+    entry = tarfile.TarInfo("BACKUP")
+    entry.type, entry.size = kind, size
+    path.write_bytes(entry.tobuf(tarfile.GNU_FORMAT) + bytes(5000))
+    with pytest.raises(BackupDamaged), opened_backup(path):
+        pass
+
+
+def test_file_that_is_too_long_is_read_no_further(backup: Path, tmp_path: Path) -> None:
+    """A restore would fill the disk with it."""
+    if backup.is_file():
+        return
+    copy = copied(backup, tmp_path / "copy")
+    (table, *_) = sorted((copy / "files").glob("*.sst"))
+    os.truncate(table, 1 << 22)
+    with opened_backup(copy) as opened:
+        (file,) = (each for each in opened.manifest.files if each.name == table.name)
+        given: list[int] = []
+        with pytest.raises(BackupDamaged, match=f"expected {file.size_bytes}"):
+            given.extend(map(len, opened.pieces(file)))
+    assert sum(given) <= file.size_bytes
+
+
 def test_missing_file_is_found(backup: Path, tmp_path: Path) -> None:
     """And told by its name."""
     if backup.is_file():
@@ -169,6 +220,28 @@ def test_directory_that_holds_anything_is_left_alone(backup: Path, tmp_path: Pat
         restore(opened, tmp_path / "node", 1, MEMBERS, nobody)
         with pytest.raises(DataDirRefused, match="into an empty directory only"):
             restore(opened, tmp_path / "node", 1, MEMBERS, nobody)
+
+
+@pytest.mark.parametrize("is_under_way", [False, True])
+def test_directory_that_another_restore_has_just_finished_is_left_alone(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_under_way: bool
+) -> None:
+    """Between the look at it and the lock."""
+    path = tmp_path / "data"
+    path.mkdir()
+    if is_under_way:
+        (path / RESTORING).write_bytes(b"")
+
+    def restore_before(*args: int) -> None:
+        monkeypatch.undo()
+        restore(opened, path, 1, MEMBERS, nobody)
+        fcntl.flock(*args)
+
+    with opened_backup(backup) as opened:
+        monkeypatch.setattr(data_dir.fcntl, "flock", restore_before)
+        with pytest.raises(DataDirRefused, match="empty directory only"):
+            restore(opened, path, 1, MEMBERS, nobody)
+    assert_is_restored(path)
 
 
 def test_restore_that_was_cut_off_is_no_node_and_begins_anew(backup: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from raftkv.storage.durable_file import replace_file
+from raftkv.storage.durable_file import make_directory, replace_file
 
 
 def test_a_file_is_made_and_replaced(tmp_path: Path) -> None:
@@ -17,6 +17,23 @@ def test_a_file_is_made_and_replaced(tmp_path: Path) -> None:
     replace_file(path, b"new")
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_directory_is_made_with_all_above_it_durably(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name of each is in the one above: a loss of power may take any that was not synced."""
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def look(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look)
+    make_directory(tmp_path / "a" / "b" / "c")
+    assert (tmp_path / "a" / "b" / "c").is_dir()
+    assert synced == [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")]
 
 
 def test_what_replaces_a_secret_is_never_open_to_others(

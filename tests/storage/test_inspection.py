@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -339,3 +340,29 @@ def test_leftovers_are_notes(copy: Path) -> None:
     report = inspect_fully(copy, nobody)
     assert report.is_whole
     assert len(report.notes) == 2
+
+
+def unformed(path: Path, *, restored: bytes) -> Path:
+    """Make the directory of a founder whose cluster is not formed yet, with a log and without a state."""
+    data_dir = DataDir.open(path, 2)
+    data_dir.save_identity(replace(IDENTITY, agreed=(), cluster_id=None, restored=restored))
+    LogStore(data_dir.log_path, create=True).close()
+    data_dir.close()
+    return path
+
+
+def test_beginning_that_was_cut_off_is_no_damage(tmp_path: Path) -> None:
+    """The log is made, then the state: nothing can be lost before a cluster is formed."""
+    report = inspect_fully(unformed(tmp_path / "data", restored=b""), nobody)
+    assert report.findings == []
+    assert report.notes == ["its cluster is not formed yet"]
+
+
+@pytest.mark.parametrize("lost", ["log", "state"])
+def test_loss_of_what_was_restored_is_damage_before_a_cluster_is_formed(tmp_path: Path, lost: str) -> None:
+    """As the node says, which makes neither anew."""
+    path = unformed(tmp_path / "data", restored=b"r" * 16)
+    KvStore(path / "state", create=True).close()
+    shutil.rmtree(path / lost)
+    report = inspect_fully(path, nobody)
+    assert [finding.part for finding in report.findings] == [lost]

@@ -13,7 +13,7 @@ from rocksdict import Options, Rdict
 
 from raftkv.raft.types import COMMAND, Entry, HardState
 from raftkv.storage.errors import LogCorrupted, StorageFailure
-from raftkv.storage.log_store import LogStore
+from raftkv.storage.log_store import LogStore, check_write_ahead_log
 
 ENTRY_COUNT = 1000
 HARD_STATE = HardState(3, 2)
@@ -186,3 +186,15 @@ def test_missing_files_of_the_database_are_refused(copy: Path, lost: str) -> Non
         file.unlink()
     with pytest.raises(StorageFailure):
         entries_of(copy)
+
+
+def test_directory_that_can_not_be_listed_is_no_damage(tmp_path: Path) -> None:
+    """Whoever lacks the permission to read a log must not be told that it is gone."""
+    path = tmp_path / "log"
+    path.write_bytes(b"")
+    with pytest.raises(StorageFailure) as refused:
+        check_write_ahead_log(path)
+    assert not isinstance(refused.value, LogCorrupted)
+    path.unlink()
+    with pytest.raises(LogCorrupted, match="there is no write-ahead log"):
+        check_write_ahead_log(path)
