@@ -95,6 +95,15 @@ class Progress:
             return not self.inflights.is_full
         return self.state is PROBE and not self.is_probing
 
+    def wants_append(self, last_index: int) -> bool:
+        """Whether it is to be sent an AppendEntries now, by a log that ends at `last_index`.
+
+        A probe behind the last entry carries none: after a snapshot of all that there is, nothing else may
+        come for hours that would tell whether the follower has it.
+        """
+        is_unsure = self.state is PROBE and self.match_index < last_index
+        return (self.next_index <= last_index or is_unsure) and self.has_room
+
     @property
     def is_waiting(self) -> bool:
         """Whether an AppendEntries is unanswered."""

@@ -79,7 +79,7 @@ def send_appends(state: RaftState) -> None:
     leader.has_appends = False
     last_index = state.log.last_index
     for progress in leader.progresses.values():
-        while progress.next_index <= last_index and progress.has_room:
+        while progress.wants_append(last_index):
             _send_append(state, leader, progress)
 
 
@@ -129,7 +129,7 @@ def on_append_entries_reply(state: RaftState, msg: AppendEntriesReply) -> None:
             maybe_send_timeout_now(state)
     elif _is_fresh_rejection(progress, msg.match_index):
         progress.become_probe(max(progress.match_index + 1, _next_after_rejection(state, msg)))
-    if progress.next_index <= state.log.last_index and progress.has_room:
+    if progress.wants_append(state.log.last_index):
         leader.has_appends = True
 
 
@@ -147,7 +147,7 @@ def on_heartbeat_reply(state: RaftState, msg: HeartbeatReply) -> None:
             progress.become_probe(progress.match_index + 1)
         else:
             progress.become_probe(progress.next_index)
-    if progress.next_index <= state.log.last_index and progress.has_room:
+    if progress.wants_append(state.log.last_index):
         leader.has_appends = True
 
 
@@ -156,11 +156,13 @@ def _send_append(state: RaftState, leader: LeaderState, progress: Progress) -> N
     prev_log_index = progress.next_index - 1
     try:
         prev_log_term = log.term_at(prev_log_index)
-        entries = log.entries(progress.next_index, log.last_index + 1, state.config.append_bytes_max)
+        entries = []  # nothing, to a follower that is only to say whether its log ends as this one does
+        if progress.next_index <= log.last_index:
+            entries = log.entries(progress.next_index, log.last_index + 1, state.config.append_bytes_max)
     except Compacted:
         want_snapshot(state, progress)
         return
-    last_index = entries[-1].index
+    last_index = prev_log_index + len(entries)
     leader.is_round_carried = True
     state.outbox.messages.append(
         AppendEntries(

@@ -37,9 +37,7 @@ def end_snapshot(state: RaftState, node_id: int, index: int) -> None:
     leader = state.leading()
     progress = leader.progresses.get(node_id)
     if progress is not None and progress.state is SNAPSHOT:
-        # One entry is sent in any case, so that there is an answer; but none that is gone.
-        newest_index = max(state.log.last_index, state.log.first_index)
-        progress.become_probe(max(progress.match_index + 1, min(index + 1, newest_index)))
+        progress.become_probe(max(progress.match_index, min(index, state.log.last_index)) + 1)
         leader.has_appends = True
 
 

@@ -97,24 +97,41 @@ def test_a_snapshot_that_arrived_is_followed_by_entries() -> None:
     assert (msg.to, msg.prev_log_index, len(msg.entries)) == (3, 5, 1)
 
 
-def test_a_snapshot_of_everything_is_followed_by_the_last_entry_for_an_answer() -> None:
-    """RaftCore.snapshot_ended: the follower's own word is what counts."""
-    node = leader_without(3)
+@pytest.mark.parametrize("first_index", [3, 7])
+def test_a_snapshot_of_everything_is_followed_by_the_question_whether_it_is_there(first_index: int) -> None:
+    """RaftCore.snapshot_ended: the follower's own word is what counts, though the whole log may be gone."""
+    node = leader_without(first_index)
     node.settle()
     node.core.snapshot_ended(3, 6)
     (msg,) = node.settled_messages()
     assert isinstance(msg, AppendEntries)
-    assert (msg.prev_log_index, len(msg.entries)) == (5, 1)
+    assert (msg.prev_log_index, msg.prev_log_term, msg.entries) == (6, 2, [])
+    assert not node.core.has_ready(), "one is enough"
+    node.step(append_reply(node, 3, 6))
+    assert state_of(node, 3) == ("replicate", 7)
 
 
-def test_a_snapshot_of_everything_is_enough_though_the_whole_log_is_gone() -> None:
-    """RaftCore.snapshot_ended: no second one is wanted for an entry that can't be sent."""
+def test_the_question_after_a_snapshot_of_everything_is_repeated() -> None:
+    """Thesis §10.2.1: it or its answer may be lost, and nobody may write anything for hours."""
     node = leader_without(7)
     node.settle()
     node.core.snapshot_ended(3, 6)
-    assert node.take() == Ready()
-    node.step(append_reply(node, 3, 6))
-    assert state_of(node, 3) == ("replicate", 7)
+    node.settle()
+    node.wait(TIMEOUT_MS)
+    node.settle()
+    node.step(HeartbeatReply(2, 3, 1, 1))
+    (msg,) = [msg for msg in node.settled_messages() if isinstance(msg, AppendEntries)]
+    assert (msg.to, msg.prev_log_index, msg.entries) == (3, 6, [])
+
+
+def test_who_has_not_a_snapshot_of_everything_gets_another() -> None:
+    """RaftCore.snapshot_ended: who said that it has come was wrong."""
+    node = leader_without(7)
+    node.settle()
+    node.core.snapshot_ended(3, 6)
+    node.settle()
+    node.step(rejection(node, 3, 6, conflict_index=1, conflict_term=0))
+    assert node.take().snapshots_wanted == [3]
 
 
 def test_a_snapshot_that_failed_is_wanted_again() -> None:

@@ -222,7 +222,7 @@ def learner_is_promoted_empty(monkeypatch: pytest.MonkeyPatch) -> type[Process]:
 
 
 def newcomer_waits_for_the_next_entry(monkeypatch: pytest.MonkeyPatch) -> type[Process]:
-    """A member that is taken in is sent what there is, not only what comes after it."""
+    """A member that is taken in is sent what there is, or at least asked, before anything is written."""
     new_progress = reconfiguration.new_progress
 
     def new_progress_behind(state: RaftState, node_id: int) -> Progress:
@@ -230,7 +230,11 @@ def newcomer_waits_for_the_next_entry(monkeypatch: pytest.MonkeyPatch) -> type[P
         progress.next_index += 1
         return progress
 
+    def has_entries_to_come(progress: Progress, last_index: int) -> bool:
+        return progress.next_index <= last_index and progress.has_room
+
     monkeypatch.setattr(reconfiguration, "new_progress", new_progress_behind)
+    monkeypatch.setattr(Progress, "wants_append", has_entries_to_come)
     return Process
 
 
