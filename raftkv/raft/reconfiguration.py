@@ -229,18 +229,27 @@ def _maybe_promote(state: RaftState, leader: LeaderState) -> None:
 
 
 def _maybe_hand_over(state: RaftState, leader: LeaderState) -> None:
-    """Leave the lead to the new voter that has most of the log, if any of them lives."""
-    if leader.transfer is not None:
+    """Leave the lead to the new voter that has most of the log, of those that live.
+
+    Who was asked and did not take it may be unable to: so the next one is asked, after a pause in which
+    clients are served.
+    """
+    if leader.transfer is not None or state.now_ns < leader.next_successor_ns:
         return
     candidates = [
         progress
         for progress in leader.progresses.values()
         if progress.node_id in state.membership.voters and is_active(state, progress)
     ]
-    if candidates:
-        transfer_leadership(
-            state, max(candidates, key=lambda each: (each.match_index, -each.node_id)).node_id
-        )
+    if not candidates:
+        return
+    asked = leader.successors_asked
+    if all(progress.node_id in asked for progress in candidates):
+        asked.clear()
+    chosen = max(candidates, key=lambda each: (each.node_id not in asked, each.match_index, -each.node_id))
+    asked.add(chosen.node_id)
+    leader.next_successor_ns = state.now_ns + 2 * state.election_timeout_ns
+    transfer_leadership(state, chosen.node_id)
 
 
 def _names(node_ids: Iterable[int]) -> str:

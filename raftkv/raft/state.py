@@ -108,6 +108,9 @@ class LeaderState:
     transfer: Transfer | None = None
     #: The target may campaign at any time from then on, so no lease is trusted (thesis §6.4.1).
     has_sent_timeout_now: bool = False
+    #: A leader that is to go: whom it has asked to take over, and before when it asks nobody else.
+    successors_asked: set[int] = field(default_factory=set)
+    next_successor_ns: int = 0
 
 
 @dataclass(slots=True)

@@ -475,17 +475,34 @@ def test_a_leader_that_is_to_go_hands_over_to_nobody_who_fell_silent() -> None:
 
 
 def test_a_leader_that_is_to_go_hands_over_until_somebody_takes_it() -> None:
-    """Thesis §3.10: a transfer that is given up is followed by another."""
+    """Thesis §3.10: after one that is given up the next is asked, for the first may be unable."""
     node = leader()
     node.change(RemoveMember(1))
     node.settle()
     acknowledge(node, 2, 3)
-    assert TimeoutNow(1, 1, 2) in node.settled_messages()
+    for successor in (2, 3, 2):
+        assert TimeoutNow(1, 1, successor) in node.settled_messages()
+        for _ in range(2):
+            node.wait(TIMEOUT_MS - 1)
+            for sender in (2, 3):
+                node.step(HeartbeatReply(1, sender, 1, 1))
+            assert not [msg for msg in node.settled_messages() if isinstance(msg, TimeoutNow)]
+            node.tick_after(1)
+
+
+def test_a_leader_that_is_to_go_serves_between_two_who_may_take_it() -> None:
+    """Thesis §3.10: only while it hands over are proposals refused."""
+    node = leader()
+    node.change(RemoveMember(1))
+    node.settle()
+    acknowledge(node, 2, 3)
+    with pytest.raises(ProposalDropped):
+        node.core.propose(b"x")
     node.wait(TIMEOUT_MS - 1)
     for sender in (2, 3):
         node.step(HeartbeatReply(1, sender, 1, 1))
     node.tick_after(1)
-    assert TimeoutNow(1, 1, 2) in node.settled_messages()
+    node.core.propose(b"x")
 
 
 def test_no_learner_is_handed_the_lead() -> None:
