@@ -310,6 +310,8 @@ class Accepted(asyncio.Protocol):
             return self._refuse(
                 Refusal(f"this node is not ready to speak about its cluster (question kind {body[0]})")
             )
+        if self.is_answered:
+            raise ProtocolError("a second question on one connection")
         self.is_answered = True
         return self._answer(QUESTION, on_question(body[1:]))
 

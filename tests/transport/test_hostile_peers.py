@@ -383,6 +383,26 @@ def test_a_bootstrap_question_that_can_not_be_read_closes_its_connection(with_ne
     with_strangers(with_net, body)
 
 
+def test_a_connection_may_ask_one_question(with_net: WithNet, caplog: pytest.LogCaptureFixture) -> None:
+    """Answers to a flood of questions would fill the memory of a node that nobody reads from."""
+    asked = 0
+
+    async def body(_net: Net, node: Node) -> None:
+        def answer(_question: bytes) -> bytes:
+            nonlocal asked
+            asked += 1
+            return b"report"
+
+        node.transport.answer_bootstrap(answer)
+        question = encode_frame(QUESTION, b"\x01?")
+        stranger = await (await Stranger.connect(node)).say(PREAMBLE + question + question)
+        await stranger.hear_to_the_end()
+
+    with_strangers(with_net, body)
+    assert asked == 1
+    assert "a second question" in caplog.text
+
+
 def test_a_bootstrap_question_to_a_busy_node_is_refused(with_net: WithNet) -> None:
     """Until the node has opened its own data."""
 
