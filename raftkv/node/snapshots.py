@@ -4,8 +4,8 @@ The driver of both ends of the transfer (`snapshot_sender`, `snapshot_receiver`)
 wanted and removes it when nobody reads it any more. All disk work is on threads, but for the moment in which
 a received snapshot takes the place of the state.
 
-Invariant: while a snapshot is on its way, the log is not dropped beyond what it covers (`needed_index`), or
-whoever has received it would need another one.
+Invariant: while a snapshot is on its way, and until who received it has caught up, the log is not dropped
+beyond what that follower has (`needed_index`), or it would need another one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from raftkv.node.catching_up import CatchUps
 from raftkv.node.clock import Clock
 from raftkv.node.group import Group
 from raftkv.node.incoming_files import IncomingFiles
@@ -117,6 +118,7 @@ class SnapshotExchange:
         self._made_from: int | None = None
         #: Followers that wait for a snapshot to be made.
         self._waiting: set[int] = set()
+        self._catch_ups = CatchUps(abandon_ms=limits.abandon_ms)
 
     def attach(self, group: Group) -> None:
         """Serve this group from now on."""
@@ -129,8 +131,10 @@ class SnapshotExchange:
 
     @property
     def needed_index(self) -> int | None:
-        """The log must keep what follows this index; None: no snapshot is made or on its way."""
-        return self._made_from if self._source is None else self._source.index
+        """The log must keep what follows this index; None: no follower needs more than the usual tail."""
+        sent_index = self._made_from if self._source is None else self._source.index
+        needed = (sent_index, self._catch_ups.needed_index)
+        return min((index for index in needed if index is not None), default=None)
 
     def progress(self) -> SnapshotProgress:
         """Look at what is under way."""
@@ -144,8 +148,18 @@ class SnapshotExchange:
             self._waiting.clear()
             self._maybe_remove()
         self._forget_leavers()
+        self._see_who_caught_up(now_ns)
         self._sender.on_tick(now_ns)
         self._receiver.on_tick(now_ns)
+
+    def _see_who_caught_up(self, now_ns: int) -> None:
+        if not self._catch_ups:
+            return
+        if not self._attached.is_leader:
+            self._catch_ups.clear()
+            return
+        peers = self._attached.core.status(now_ns).peers
+        self._catch_ups.look({peer.node_id: peer.match_index for peer in peers}, now_ns)
 
     def _forget_leavers(self) -> None:
         """Send nothing more to who is no member any more."""
@@ -230,6 +244,12 @@ class SnapshotExchange:
         group, source = self._attached, self._source
         if ended.outcome is Outcome.DONE and source is not None and source.snapshot_id == ended.snapshot_id:
             log.info("group %d: node %d has the snapshot of index %d", group.group_id, ended.to, source.index)
+            self._catch_ups.begin(
+                ended.to,
+                has_index=source.index,
+                goal_index=group.commit_index,
+                now_ns=self._clock.now_ns(),
+            )
             group.on_snapshot_sent(ended.to, source.index)
         else:
             log.info(

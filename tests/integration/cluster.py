@@ -391,6 +391,8 @@ class Cluster:
                 found = self.digests()
             except NoAnswer:
                 return None  # it still starts
+            if not all(isinstance(reply, list) for reply in found):
+                return None  # a snapshot took the place of the rows
             return found if len({reply[1] for reply in found}) == 1 else None
 
         found = self.wait_for(at_one_index, "all nodes at one applied index")

@@ -6,6 +6,8 @@ Source: Raft §6 and §7, DESIGN.md "Storage"; `raftkv serve --join`.
 from __future__ import annotations
 
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import redis
@@ -74,6 +76,42 @@ def test_who_was_away_for_longer_than_the_log_gets_a_snapshot(tmp_path: Path) ->
         cluster.wait_for_equal_digests()
         assert key_count(absent) == 3200
     finally:
+        cluster.close()
+
+
+def test_one_snapshot_is_enough_though_writes_go_on(tmp_path: Path) -> None:
+    """Raft §7: what is written while it comes is more than the log's usual tail, and is kept all the same."""
+    slowly = {"snapshot_rate_bytes_max": 4 << 20, "snapshot_chunk_bytes": 64 << 10}
+    cluster = Cluster(tmp_path, settings={**SETTINGS, **slowly})
+    has_caught_up = threading.Event()
+
+    def write_on() -> None:
+        while not has_caught_up.is_set():
+            write(leader, 0, 500)
+
+    try:
+        leader = cluster.start_and_wait()
+        absent = cluster.followers()[0]
+        absent.kill()
+        write(leader, 0, 3000)
+        wait_for_compaction(cluster, leader)
+        with ThreadPoolExecutor() as pool:
+            writing = pool.submit(write_on)
+            try:
+                absent.start()
+                has_logged(cluster, absent, "is in place")
+                index = int(leader.raft()["raft_commit_index"])
+                cluster.wait_for(
+                    lambda: int(absent.raft().get("raft_last_applied_index", 0)) > index or None,
+                    "what was written meanwhile is there",
+                )
+            finally:
+                has_caught_up.set()
+            writing.result()
+        cluster.wait_for_equal_digests()
+        assert leader.log_text().count("needs a snapshot") == 1
+    finally:
+        has_caught_up.set()
         cluster.close()
 
 
