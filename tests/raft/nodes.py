@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from raftkv.raft import (
     COMMAND,
     LEADER,
+    MEMBERSHIP,
     NOBODY,
+    AddMember,
     AppendEntries,
     AppendEntriesReply,
     Compacted,
@@ -27,6 +29,7 @@ from raftkv.raft import (
     Ready,
     RequestVote,
     RequestVoteReply,
+    encode_membership,
 )
 
 NS_PER_MS = 1_000_000
@@ -273,3 +276,29 @@ def rejection(
     """Return a follower's rejection to leader `node`."""
     term = node.core.current_term
     return AppendEntriesReply(term, sender, 1, 1, False, rejected_index, conflict_index, conflict_term)
+
+
+def membership_entry(term: int, index: int, membership: Membership) -> Entry:
+    return Entry(term, index, MEMBERSHIP, encode_membership(membership))
+
+
+def brought(membership: Membership, *, prev: tuple[int, int] = (1, 1), commit: int = 0) -> AppendEntries:
+    """Return node 2's append of a membership to node 1."""
+    entry = membership_entry(prev[0], prev[1] + 1, membership)
+    return AppendEntries(prev[0], 2, 1, prev[1], prev[0], commit, 1, [entry])
+
+
+def acknowledge(node: Node, *senders: int) -> None:
+    """Let these nodes have all that the leader has."""
+    for sender in senders:
+        node.step(append_reply(node, sender, node.core.last_index))
+
+
+def with_learner() -> Node:
+    """Return the leader of voters 1 2 3 and learner 4, which all have everything but the learner."""
+    node = leader()
+    node.change(AddMember(b"", is_staged=False))
+    node.settle()
+    acknowledge(node, 2, 3)
+    node.settle()
+    return node

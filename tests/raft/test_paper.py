@@ -138,14 +138,14 @@ Thesis §4.2.1: new servers catch up first
     test_reconfiguration.test_a_learner_that_lags_is_not_promoted_by_hand
 Thesis §4.2.2: the leader may be removed
     test_paper_thesis.test_a_leader_replicates_to_a_group_that_it_is_to_leave
-    test_reconfiguration.test_a_leader_that_is_to_go_counts_no_vote_of_its_own_half
-    test_reconfiguration.test_a_leader_that_is_removed_hands_over_to_the_new_voter_with_most_entries
+    test_leaving.test_a_leader_that_is_to_go_counts_no_vote_of_its_own_half
+    test_leaving.test_a_leader_that_is_removed_hands_over_to_the_new_voter_with_most_entries
 Thesis §4.2.3: disruptive servers
     test_paper_thesis.test_a_removed_server_cannot_disturb_a_group_with_a_leader
     test_election.test_who_heard_a_leader_ignores_a_candidate
     test_election.test_a_leader_ignores_candidates
     test_election.test_a_transfer_waives_stickiness
-    test_reconfiguration.test_a_removed_follower_is_sent_entries_until_it_knows
+    test_leaving.test_a_removed_follower_is_sent_entries_until_it_knows
 Thesis §4.3: joint consensus
     test_paper_thesis.test_any_number_of_voters_differs_between_two_memberships
     test_reconfiguration.test_a_joint_membership_is_not_committed_by_the_old_voters_alone
