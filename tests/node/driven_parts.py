@@ -145,11 +145,12 @@ class DrivenDisk:
 
 
 class StallingRows(MemoryRows):
-    """Rows that may stall between the look at them and the write."""
+    """Rows that may stall between the look at them and the write, which may take its time."""
 
     def __init__(self) -> None:
         super().__init__()
         self.will_stall = False
+        self.on_write: Callable[[], object] = lambda: None
 
     def write(
         self,
@@ -159,4 +160,5 @@ class StallingRows(MemoryRows):
     ) -> None:
         self.is_stalled = self.is_stalled or self.will_stall
         self.will_stall = False
+        self.on_write()
         super().write(puts, range_deletes, applied)

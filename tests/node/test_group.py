@@ -121,6 +121,19 @@ def test_a_batch_is_cut_at_its_size() -> None:
     assert node.core.last_index == last_index + 3
 
 
+def test_entries_become_smaller_where_they_take_long_to_apply() -> None:
+    """raftkv.node.entry_size: 256 SETs in the time that 10 ms leave to each of them."""
+    node = single_node(gather_ms=0.0)
+    node.rows.on_write = lambda: node.clock.advance(20)
+    clients = [node.connect() for _ in range(4)]
+    for _ in range(10):
+        for client in clients:
+            client.send(*[[b"SET", b"a", b"1"]] * 128)
+        last_index = node.core.last_index
+        node.cluster.run(100)
+    assert node.core.last_index == last_index + 2
+
+
 def test_too_much_that_waits_is_refused() -> None:
     """uncommitted_bytes_max: definite, since nothing was taken."""
     size_bytes = 1 << 20
