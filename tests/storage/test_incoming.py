@@ -25,6 +25,7 @@ from raftkv.storage import (
 )
 from raftkv.storage.incoming import manifest_in
 from raftkv.storage.manifest import FILE_BYTES_MAX
+from tests.storage.durable_calls import recorded
 from tests.storage.states import holds, send, snapshot_at
 
 
@@ -260,6 +261,24 @@ def test_files_that_are_no_database_are_refused(tmp_path: Path, snapshot: Snapsh
     send(snapshot, incoming)
     with pytest.raises(SnapshotRefused):
         incoming.finish()
+
+
+def test_what_is_finished_outlives_a_loss_of_power(tmp_path: Path, snapshot: Snapshot) -> None:
+    """What was linked, and what came before a restart, is synced too; and every name on the way to it."""
+    own = Path(shutil.copytree(tmp_path_of(snapshot), tmp_path / "own"))
+    incoming = IncomingSnapshot(tmp_path / "incoming", snapshot.manifest, have=[own])
+    folder = f"incoming/{snapshot.manifest.snapshot_id.hex()}"
+    names = [file.name for file in snapshot.manifest.files]
+    with recorded(tmp_path) as calls:
+        send(snapshot, incoming)
+        sent = [name for name in names if not name.endswith(".sst")]
+        assert calls == [f"fsync {folder}/files/{name}" for name in sent], "each as soon as it is whole"
+        calls.clear()
+        assert incoming.finish() == []
+    assert calls == [
+        *(f"fsync {folder}/files/{name}" for name in names),
+        *(f"fsync {path}" for path in (f"{folder}/files", folder, "incoming", ".")),
+    ]
 
 
 #: Receives the snapshot of a manifest's directory in small pieces, and dies at the call that is told.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from raftkv.storage import DataDir, DataDirRefused, LogStore
 from raftkv.storage.inspection import inspect_fully, inspect_quickly, read_identity
 from raftkv.storage.recovery import Recovery, force_new_cluster, plan_recovery
 from tests.storage.closed_node import APPLIED_INDEX, IDENTITY, LAST_INDEX, MEMBERS, TERM, make_closed_node
+from tests.storage.durable_calls import recorded, replaced
 from tests.storage.installing import end_after
 
 
@@ -132,6 +134,14 @@ def test_crash_in_between_is_repaired_by_doing_it_again(whole: Path, tmp_path: P
         force_new_cluster(planned(path))
         assert decode_membership(last_entry(path).payload).voters == (2,)
     assert calls_before > 2
+
+
+def test_new_cluster_outlives_a_loss_of_power(copy: Path) -> None:
+    """The id comes first: under the old one nobody must follow this node."""
+    recovery = planned(copy)
+    with recorded(copy) as calls:
+        force_new_cluster(recovery)
+    assert [call for call, _ in groupby(calls)][-4:] == [*replaced("IDENTITY"), "LogStore.sync"]
 
 
 def test_directory_in_use_is_refused(copy: Path) -> None:
