@@ -150,6 +150,7 @@ def test_tables_that_are_there_are_linked(tmp_path: Path, shift: int) -> None:
     if shift:
         table = table.rename(table.with_name("000999.sst"))
     name = table_of(old.manifest)
+    IncomingSnapshot(tmp_path / "incoming", new.manifest).write(name, 0, new.read(name, 0, 700))
     incoming = IncomingSnapshot(tmp_path / "incoming", new.manifest, have=[own])
     assert name not in [part.name for part in incoming.missing()]
     assert os.stat(incoming.files_path / name).st_ino == table.stat().st_ino
@@ -222,6 +223,19 @@ def test_a_snapshot_that_the_disk_has_no_room_for_is_refused(tmp_path: Path, sna
         IncomingSnapshot(tmp_path, manifest)
     IncomingSnapshot(tmp_path, snapshot.manifest)
     assert os.listdir(tmp_path) == [snapshot.manifest.snapshot_id.hex()]
+
+
+def test_a_snapshot_leaves_room_for_the_log(
+    tmp_path: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte less than the snapshot and 256 MB is too little."""
+    free_bytes = snapshot.manifest.size_bytes + (256 << 20)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free_bytes - 1))
+    with pytest.raises(SnapshotRefused, match="free"):
+        IncomingSnapshot(tmp_path, snapshot.manifest)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free_bytes))
+    IncomingSnapshot(tmp_path, snapshot.manifest)
 
 
 @pytest.mark.parametrize("name", ["../manifest", "/etc/passwd", "LOCK", "", "000001.sst", "CURRENT\0"])

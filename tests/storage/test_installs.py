@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from raftkv.raft.types import EntryId
 from raftkv.storage import DataDir, DataDirRefused, IncomingSnapshot
 from raftkv.storage.state_pointer import StatePointer, read_pointer, save_pointer
-from tests.storage.durable_calls import recorded, replaced
 from tests.storage.installing import (
     NEW,
     OLD,
@@ -76,16 +75,6 @@ def test_an_install_replaces_state_and_log(node: Path, leader: Path) -> None:
     assert_is_installed(node)
     live(node, leader)
     assert_is_installed(node)
-
-
-def test_each_step_outlives_a_loss_of_power_before_the_next(node: Path, leader: Path) -> None:
-    """STATE never names files that aren't there."""
-    with recorded(node) as calls:
-        live(node, leader)
-    folder = f"incoming/{snapshot_of(leader).manifest.snapshot_id.hex()}"
-    expected = [f"rename {folder}/files state-1", f"fsync {folder}", "fsync .", *replaced("STATE")]
-    begun = calls.index(expected[0])
-    assert calls[begun : begun + len(expected)] == expected
 
 
 @pytest.mark.parametrize("first", range(4))
