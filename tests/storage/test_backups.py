@@ -124,6 +124,20 @@ def test_what_is_no_backup_is_refused(backup: Path, tmp_path: Path, what: str) -
         restore(opened, tmp_path / "data", 1, MEMBERS, nobody)
 
 
+def test_backup_of_a_later_format_is_refused(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its checksum is right, and what it means isn't known."""
+    if backup.is_file():
+        return
+    copy = copied(backup, tmp_path / "copy")
+    with monkeypatch.context() as patch:
+        patch.setattr("raftkv.storage.backups._FORMAT", 2)
+        (copy / "BACKUP").write_bytes(INFO.encode())
+    with pytest.raises(BackupDamaged, match="it has format 2"), opened_backup(copy):
+        pass
+
+
 def test_missing_file_is_found(backup: Path, tmp_path: Path) -> None:
     """And told by its name."""
     if backup.is_file():
