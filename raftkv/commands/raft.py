@@ -6,6 +6,9 @@ are for the leader, see `changes`; SNAPSHOT and COMPACT are about the node that 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from raftkv.commands.administration import Undertaking
 from raftkv.commands.backup import BACKUP
 from raftkv.commands.changes import (
     Target,
@@ -78,24 +81,22 @@ def _take_in(
 
 def on_remove(session: Session, args: list[bytes]) -> Reply | Awaited:
     """Let a member go; answer once that is committed, so that it counts no more."""
-    node_id = node_id_of(args[2])
-    if isinstance(node_id, Error):
-        return node_id
-    refusal = elsewhere(session) or refusal_of_stranger(session, node_id)
-    if refusal is not None:
-        return refusal
-    return awaited(session, session.node.administration.remove(node_id), answer_ok)
+    return _change_member(session, args[2], session.node.administration.remove)
 
 
 def on_promote(session: Session, args: list[bytes]) -> Reply | Awaited:
     """Make a learner that has caught up a voter; answer once that is committed."""
-    node_id = node_id_of(args[2])
+    return _change_member(session, args[2], session.node.administration.promote)
+
+
+def _change_member(session: Session, text: bytes, begin: Callable[[int], Undertaking]) -> Reply | Awaited:
+    node_id = node_id_of(text)
     if isinstance(node_id, Error):
         return node_id
     refusal = elsewhere(session) or refusal_of_stranger(session, node_id)
     if refusal is not None:
         return refusal
-    return awaited(session, session.node.administration.promote(node_id), answer_ok)
+    return awaited(session, begin(node_id), answer_ok)
 
 
 def on_transfer(session: Session, args: list[bytes]) -> Reply | Awaited:

@@ -5,11 +5,14 @@ Source: `raftkv.node.admission`; DESIGN.md, "Storage": who lost its directory mu
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import msgspec
 import pytest
 
 from raftkv.node.admission import Admitted, Elsewhere, Join, Later, Never, decode_answer
 from raftkv.raft import ProtocolError
+from raftkv.transport import Address, RefusalCode
 from tests.node.driven_cluster import Cluster, three_nodes
 
 NONCE = b"of a newcomer..."
@@ -85,7 +88,8 @@ def test_the_password_is_the_clusters() -> None:
     """requirepass; the peer port asks for none, but who is taken in gets all data."""
     cluster = told_cluster()
     cluster[1].set(requirepass="secret")
-    assert isinstance(answer_at(cluster, 1, join(password="wrong")), Never)
+    for password in ("wrong", ""):
+        assert isinstance(answer_at(cluster, 1, join(password=password)), Never)
     assert isinstance(answer_at(cluster, 1, join(password="secret")), Later)
 
 
@@ -95,3 +99,33 @@ def test_a_password_that_was_changed_counts_at_once() -> None:
     assert cluster[1].ask("CONFIG SET requirepass new") == [b"OK"]
     assert isinstance(answer_at(cluster, 1, join(password="")), Never)
     assert isinstance(answer_at(cluster, 1, join(password="new")), Later)
+
+
+def test_nobody_is_taken_in_before_the_members_addresses_are_told() -> None:
+    """What it is given to find the others is in the log."""
+    cluster = three_nodes()
+    expected = Later("the members' addresses are being written to the log")
+    assert answer_at(cluster, 1, join()) == expected
+    assert cluster[1].core.membership.learners == ()
+
+
+def test_answers_are_remembered_for_so_many_newcomers() -> None:
+    """Whoever asks under ever new nonces takes no more room than that."""
+    cluster = told_cluster()
+    nonces = [number.to_bytes(len(NONCE), "big") for number in range(65)]
+    for nonce in nonces:
+        answer_at(cluster, 2, join(nonce=nonce))
+    remembered = [nonce for nonce in nonces if cluster[2].admission.last_answer(nonce) is not None]
+    assert remembered == nonces[1:]
+
+
+def test_only_who_is_told_that_it_was_removed_keeps_quiet() -> None:
+    """Other refusals pass: a peer that has yet to learn of this node, say."""
+    told: list[dict[int, Address]] = []
+    cluster = told_cluster()
+    admission = cluster[2].admission
+    admission._peers = SimpleNamespace(set_peers=told.append)  # type: ignore[assignment]
+    admission.on_refused(1, RefusalCode.NO_MEMBER, "node 2 is no member")
+    assert (admission.is_removed, told) == (False, [])
+    admission.on_refused(1, RefusalCode.REMOVED, "node 2 was removed from the cluster")
+    assert (admission.is_removed, told) == (True, [{}])

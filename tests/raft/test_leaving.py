@@ -12,6 +12,7 @@ from raftkv.raft import (
     Heartbeat,
     HeartbeatReply,
     Membership,
+    MoveMember,
     ProposalDropped,
     RemoveMember,
     TimeoutNow,
@@ -129,15 +130,17 @@ def test_a_removed_follower_is_sent_entries_until_it_knows() -> None:
 
 
 def test_a_removed_follower_that_is_silent_is_forgotten_after_a_while() -> None:
-    """raftkv.raft.reconfiguration: ten election timeouts."""
+    """raftkv.raft.reconfiguration: ten election timeouts, whatever else changes meanwhile."""
     node = leader()
     node.change(RemoveMember(3))
     node.settle()
     for _ in range(2):
         acknowledge(node, 2)
         node.settle()
-    for _ in range(10 * TIMEOUT_MS // HEARTBEAT_MS):
+    for tick in range(10 * TIMEOUT_MS // HEARTBEAT_MS):
         assert node.core.peers == {2, 3}
+        if tick == 5:
+            node.change(MoveMember(2, b"elsewhere"))
         node.tick_after(HEARTBEAT_MS)
         node.step(HeartbeatReply(1, 2, 1, 1))
         node.settle()

@@ -149,6 +149,13 @@ def test_a_promotion_is_joint_and_lets_the_replaced_voter_go() -> None:
     assert [node_id for node_id, _ in left.addresses] == [1, 3, 4]
 
 
+def test_a_promotion_leaves_alone_whom_another_learner_is_to_replace() -> None:
+    """Staged.takes_place_of: each goes in the step of its own successor."""
+    both = changed(WITH_LEARNER, AddMember(b"e:1", takes_place_of=3))
+    joint = changed(both, PromoteLearner(4))
+    assert (joint.voters, joint.staged) == ((1, 3, 4), (Staged(5, takes_place_of=3),))
+
+
 def test_a_removal_of_a_voter_is_joint_and_of_a_learner_is_not() -> None:
     """Raft §6."""
     assert changed(FOUNDERS, RemoveMember(2)) == replace(FOUNDERS, voters=(1, 3), outgoing=(1, 2, 3))

@@ -164,8 +164,10 @@ def test_a_followers_word_that_leaves_a_gap_ends_nothing() -> None:
     """Raft §7: it still lacks what is gone."""
     node = leader_without(5)
     node.settle()
-    node.step(append_reply(node, 3, 2))
+    node.step(append_reply(node, 3, 3))
     assert state_of(node, 3)[0] == "snapshot"
+    node.step(append_reply(node, 3, 4))
+    assert state_of(node, 3) == ("replicate", 5)
 
 
 def test_the_end_of_a_snapshot_that_nobody_waits_for_is_no_news() -> None:
@@ -307,6 +309,14 @@ def test_entries_behind_a_gap_are_rejected() -> None:
     node = restored()
     node.step(AppendEntries(2, 2, 1, 10, 2, 10, 3, entries_of(2, first=11)))
     assert node.settled_messages() == [AppendEntriesReply(2, 1, 2, 3, False, 10, 10, 0)]
+
+
+def test_a_leader_that_contradicts_a_snapshot_is_not_answered() -> None:
+    """RaftCore.restore: it was made in the term of a later leader, whom this node will hear of."""
+    node = restored()
+    node.step(AppendEntries(2, 2, 1, 9, 1, 9, 3, entries_of(2, first=10)))
+    assert node.settled_messages() == []
+    assert node.core.last_index == 9
 
 
 def test_entries_from_before_a_snapshot_match_as_far_as_it_goes() -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import tarfile
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from raftkv.storage.backups import (
 )
 from raftkv.storage.data_dir import RESTORING
 from raftkv.storage.restore import restore
+from tests.storage.durable_calls import recorded, replaced
 from tests.storage.installing import end_after
 from tests.storage.states import holds, send, snapshot_at
 
@@ -55,6 +57,23 @@ def backup(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     assert writer.finish(INFO) == []
     assert not part_of(target).exists()
     return target
+
+
+@pytest.mark.parametrize("name", ["backup", "backup.tar"])
+def test_backup_gets_its_name_when_no_loss_of_power_can_undo_it(tmp_path: Path, name: str) -> None:
+    """And has that durably before anybody is told."""
+    snapshot = snapshot_at(tmp_path / "node", 10, INDEX)
+    writer = BackupWriter(tmp_path / name, snapshot.manifest)
+    send(snapshot, writer.incoming)
+    folder = f"{name}.part/{snapshot.manifest.snapshot_id.hex()}"
+    with recorded(tmp_path) as calls:
+        writer.finish(INFO)
+    whole = f"{name}.part/backup.tar" if name.endswith(".tar") else folder
+    synced = [f"fsync {whole}"] if name.endswith(".tar") else []
+    named = [f"rename {whole} {name}", "fsync ."]
+    files = [f"fsync {folder}/files/{file.name}" for file in snapshot.manifest.files]
+    assert calls[: len(files)] == files
+    assert calls[-len(replaced("x") + synced + named) :] == [*replaced(f"{folder}/BACKUP"), *synced, *named]
 
 
 def copied(path: Path, target: Path) -> Path:
@@ -156,6 +175,20 @@ def test_file_that_is_too_long_is_read_no_further(backup: Path, tmp_path: Path) 
     assert sum(given) <= file.size_bytes
 
 
+def test_backup_of_a_later_format_is_refused(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its checksum is right, and what it means isn't known."""
+    if backup.is_file():
+        return
+    copy = copied(backup, tmp_path / "copy")
+    with monkeypatch.context() as patch:
+        patch.setattr("raftkv.storage.backups._FORMAT", 2)
+        (copy / "BACKUP").write_bytes(INFO.encode())
+    with pytest.raises(BackupDamaged, match="it has format 2"), opened_backup(copy):
+        pass
+
+
 def test_missing_file_is_found(backup: Path, tmp_path: Path) -> None:
     """And told by its name."""
     if backup.is_file():
@@ -192,6 +225,28 @@ def test_restored_directory_begins_behind_the_backup(backup: Path, tmp_path: Pat
         with opened_backup(backup) as opened:
             restore(opened, tmp_path / name, 1, MEMBERS, nobody)
         assert_is_restored(tmp_path / name)
+
+
+def test_each_step_of_a_restore_outlives_a_loss_of_power_before_the_next(
+    backup: Path, tmp_path: Path
+) -> None:
+    """Nobody can use the directory before all of it is durable."""
+    with opened_backup(backup) as opened, recorded(tmp_path / "new") as calls:
+        restore(opened, tmp_path / "new", 1, MEMBERS, nobody)
+        names = [file.name for file in opened.manifest.files]
+    begun = calls.index(f"fsync state/{names[0]}")
+    assert [call for call, _ in groupby(calls[begun:])] == [
+        *(f"fsync state/{name}" for name in names),
+        "fsync state",
+        "fsync .",
+        "KvStore.flush",
+        "fsync .",  # for the log's directory
+        "LogStore.sync",
+        *replaced("IDENTITY"),
+        "unlink RESTORING",
+        "fsync .",
+    ]
+    assert "unlink RESTORING" not in calls[:begun]
 
 
 def test_directories_of_one_backup_are_told_apart_by_nonces_alone(backup: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from raftkv.storage import (
 )
 from raftkv.storage.incoming import manifest_in
 from raftkv.storage.manifest import FILE_BYTES_MAX
+from tests.storage.durable_calls import recorded
 from tests.storage.states import holds, send, snapshot_at
 
 
@@ -149,6 +150,7 @@ def test_tables_that_are_there_are_linked(tmp_path: Path, shift: int) -> None:
     if shift:
         table = table.rename(table.with_name("000999.sst"))
     name = table_of(old.manifest)
+    IncomingSnapshot(tmp_path / "incoming", new.manifest).write(name, 0, new.read(name, 0, 700))
     incoming = IncomingSnapshot(tmp_path / "incoming", new.manifest, have=[own])
     assert name not in [part.name for part in incoming.missing()]
     assert os.stat(incoming.files_path / name).st_ino == table.stat().st_ino
@@ -223,6 +225,19 @@ def test_a_snapshot_that_the_disk_has_no_room_for_is_refused(tmp_path: Path, sna
     assert os.listdir(tmp_path) == [snapshot.manifest.snapshot_id.hex()]
 
 
+def test_a_snapshot_leaves_room_for_the_log(
+    tmp_path: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte less than the snapshot and 256 MB is too little."""
+    free_bytes = snapshot.manifest.size_bytes + (256 << 20)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free_bytes - 1))
+    with pytest.raises(SnapshotRefused, match="free"):
+        IncomingSnapshot(tmp_path, snapshot.manifest)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free_bytes))
+    IncomingSnapshot(tmp_path, snapshot.manifest)
+
+
 @pytest.mark.parametrize("name", ["../manifest", "/etc/passwd", "LOCK", "", "000001.sst", "CURRENT\0"])
 def test_bytes_of_a_file_that_is_not_in_the_snapshot_are_refused(
     tmp_path: Path, snapshot: Snapshot, name: str
@@ -260,6 +275,24 @@ def test_files_that_are_no_database_are_refused(tmp_path: Path, snapshot: Snapsh
     send(snapshot, incoming)
     with pytest.raises(SnapshotRefused):
         incoming.finish()
+
+
+def test_what_is_finished_outlives_a_loss_of_power(tmp_path: Path, snapshot: Snapshot) -> None:
+    """What was linked, and what came before a restart, is synced too; and every name on the way to it."""
+    own = Path(shutil.copytree(tmp_path_of(snapshot), tmp_path / "own"))
+    incoming = IncomingSnapshot(tmp_path / "incoming", snapshot.manifest, have=[own])
+    folder = f"incoming/{snapshot.manifest.snapshot_id.hex()}"
+    names = [file.name for file in snapshot.manifest.files]
+    with recorded(tmp_path) as calls:
+        send(snapshot, incoming)
+        sent = [name for name in names if not name.endswith(".sst")]
+        assert calls == [f"fsync {folder}/files/{name}" for name in sent], "each as soon as it is whole"
+        calls.clear()
+        assert incoming.finish() == []
+    assert calls == [
+        *(f"fsync {folder}/files/{name}" for name in names),
+        *(f"fsync {path}" for path in (f"{folder}/files", folder, "incoming", ".")),
+    ]
 
 
 #: Receives the snapshot of a manifest's directory in small pieces, and dies at the call that is told.

@@ -238,6 +238,12 @@ def test_term_above_the_current_one_is_found(copy: Path) -> None:
     assert ("log", "entry 202 has term 3, above the current term, 2") in found_in(copy)
 
 
+def test_boundary_of_a_term_above_the_current_one_is_found(copy: Path) -> None:
+    """Raft Figure 2: what was dropped was of the log as well."""
+    change_log(copy, hard_state=hard_state_row(HardState(1, 1)))
+    assert ("log", "the current term is 1, and entry 20 of term 2 was dropped") in found_in(copy)
+
+
 def test_entry_that_is_no_batch_is_found(copy: Path) -> None:
     """Its checksum is right, and no node could apply it."""
     change_log(copy, e100=entry_row(Entry(2, 100, COMMAND, b"\xc1")))

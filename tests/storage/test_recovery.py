@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
+from raftkv.applied import AppliedState
 from raftkv.raft import (
     MEMBERSHIP,
     Entry,
@@ -16,11 +18,13 @@ from raftkv.raft import (
     decode_membership,
     encode_membership,
 )
-from raftkv.storage import DataDir, DataDirRefused, LogStore
+from raftkv.storage import DataDir, DataDirRefused, IncomingSnapshot, KvStore, LogStore, make_snapshot
 from raftkv.storage.inspection import inspect_fully, inspect_quickly, read_identity
 from raftkv.storage.recovery import Recovery, force_new_cluster, plan_recovery
 from tests.storage.closed_node import APPLIED_INDEX, IDENTITY, LAST_INDEX, MEMBERS, TERM, make_closed_node
+from tests.storage.durable_calls import recorded, replaced
 from tests.storage.installing import end_after
+from tests.storage.states import send, snapshot_at
 
 
 class _Crash(BaseException):
@@ -82,6 +86,19 @@ def test_survivor_becomes_the_only_voter_in_a_new_term(copy: Path) -> None:
     assert report.log.hard_state == HardState(TERM + 1, 2)
 
 
+def test_new_term_is_above_any_that_the_survivor_knows(copy: Path) -> None:
+    """Raft Figure 2: it may have voted since its last entry, and no log has a term above the current one."""
+    store = LogStore(copy / "log", create=False)
+    store.group(0).append(HardState(TERM + 5, 3), [])
+    store.close()
+    force_new_cluster(planned(copy))
+    assert last_entry(copy).term == TERM + 6
+    report = inspect_fully(copy, nobody)
+    assert report.is_whole
+    assert report.log is not None
+    assert report.log.hard_state == HardState(TERM + 6, 2)
+
+
 def test_new_cluster_has_another_id(copy: Path) -> None:
     """Lost nodes that come back are turned away, and its directory says so."""
     cluster_id = force_new_cluster(planned(copy))
@@ -99,6 +116,43 @@ def test_membership_of_the_state_counts_when_the_log_has_none(tmp_path: Path) ->
     store.group(0).compact(LAST_INDEX)
     store.close()
     assert planned(path).old == MEMBERS
+
+
+def install_and_crash(path: Path, leader: Path, applied: AppliedState) -> None:
+    """Do what comes before the reset of the log, and no more."""
+    store = KvStore(leader / "state", create=True)
+    store.write({}, [], applied)
+    snapshot = make_snapshot(store, leader / "snapshots")
+    store.close()
+    data_dir = DataDir.open(path, 2)
+    incoming = IncomingSnapshot(data_dir.incoming_path, snapshot.manifest)
+    send(snapshot, incoming)
+    assert incoming.finish() == []
+    data_dir.install_state(incoming)
+    data_dir.close()
+
+
+def test_membership_of_an_installed_state_counts_before_the_logs(copy: Path, tmp_path: Path) -> None:
+    """A crash came before the log's reset: what the log says of members is older."""
+    members = Membership((2, 4), newest_id=6)
+    installed = EntryId(TERM, LAST_INDEX + 10)
+    applied = AppliedState(installed.index, installed.term, 1, encode_membership(members))
+    install_and_crash(copy, tmp_path / "leader", applied)
+    recovery = planned(copy)
+    assert (recovery.old, recovery.last) == (members, installed)
+    force_new_cluster(recovery)
+    assert last_entry(copy).index == installed.index + 1
+    assert inspect_fully(copy, nobody).is_whole
+
+
+def test_what_has_come_of_a_snapshot_goes(copy: Path, tmp_path: Path) -> None:
+    """It is from a leader that was lost."""
+    snapshot = snapshot_at(tmp_path / "leader", LAST_INDEX + 10)
+    data_dir = DataDir.open(copy, 2)
+    IncomingSnapshot(data_dir.incoming_path, snapshot.manifest)
+    data_dir.close()
+    force_new_cluster(planned(copy))
+    assert not (copy / "incoming").exists()
 
 
 def test_founders_count_when_no_membership_was_ever_written(copy: Path) -> None:
@@ -132,6 +186,14 @@ def test_crash_in_between_is_repaired_by_doing_it_again(whole: Path, tmp_path: P
         force_new_cluster(planned(path))
         assert decode_membership(last_entry(path).payload).voters == (2,)
     assert calls_before > 2
+
+
+def test_new_cluster_outlives_a_loss_of_power(copy: Path) -> None:
+    """The id comes first: under the old one nobody must follow this node."""
+    recovery = planned(copy)
+    with recorded(copy) as calls:
+        force_new_cluster(recovery)
+    assert [call for call, _ in groupby(calls)][-4:] == [*replaced("IDENTITY"), "LogStore.sync"]
 
 
 def test_directory_in_use_is_refused(copy: Path) -> None:

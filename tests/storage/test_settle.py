@@ -79,6 +79,7 @@ def test_an_unfinished_install_is_finished(log: GroupLog, installed: EntryId) ->
         (applied(10, 3), INSTALLED),
         (applied(20, 7), EntryId(7, 20)),
         (applied(4, 4), EntryId(4, 4)),
+        (applied(10, 3), EntryId(4, 4)),
     ],
 )
 def test_an_install_that_both_have_gone_on_from_is_not_repeated(
