@@ -98,8 +98,14 @@ class PendingBatch:
             self.runs[-1].commands.extend(commands)
         else:
             self.runs.append(Run(db, list(commands)))
-        self.waiters.append((sink, first_slot, len(commands)))
         self.count += len(commands)
+        waiters = self.waiters
+        if waiters:
+            last_sink, last_slot, last_count = waiters[-1]
+            if last_sink is sink and last_slot + last_count == first_slot:
+                waiters[-1] = (sink, last_slot, last_count + len(commands))  # so it is told, and sends, once
+                return
+        waiters.append((sink, first_slot, len(commands)))
 
     def settle(self, replies: list[Reply]) -> None:
         """Hand out the replies of all commands, in order; those of other nodes' commands come behind them."""

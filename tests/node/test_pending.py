@@ -70,6 +70,20 @@ def test_each_waiter_gets_its_own_replies() -> None:
     assert batch.is_settled
 
 
+def test_who_sent_in_pieces_is_told_once() -> None:
+    """PendingBatch.add: a long pipeline comes in pieces of 64; each telling costs a system call."""
+    gatherer = gatherer_of(1000)
+    one, other = Sink(), Sink()
+    add(gatherer, one, 0, b"a")
+    add(gatherer, one, 1, b"b", b"c", db=1)
+    add(gatherer, other, 7, b"d")
+    batch = add(gatherer, one, 4, b"e")  # slot 3 is a read's
+    assert [(first_slot, count) for _, first_slot, count in batch.waiters] == [(0, 3), (7, 1), (4, 1)]
+    batch.settle([OK, 1, 2, 3, 4])
+    assert one.told == [(0, OK), (1, 1), (2, 2), (4, 4)]
+    assert other.told == [(7, 3)]
+
+
 def test_a_refused_batch_names_each_waiters_own_commands() -> None:
     """PendingBatch.refuse: also when they are of several databases; the reads behind them go too."""
     gatherer = gatherer_of(1000)
