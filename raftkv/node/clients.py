@@ -31,7 +31,7 @@ from raftkv.resp.replies import Error
 #: Seconds that clients get to take their last replies when the node stops.
 _PATIENCE_SECONDS: Final = 1.0
 #: A turn of the event loop that has worked for so long lets the tick go first, and the heartbeats with it.
-_TURN_NS: Final = 50_000_000
+_TURN_NS: Final = 20_000_000
 #: Between two looks for clients that are idle or take their replies slowly.
 _LOOK_NS: Final = 1_000_000_000
 
