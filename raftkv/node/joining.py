@@ -37,7 +37,15 @@ class JoinRefused(Exception):
 class Joining:
     """One attempt to get in; lasts until it succeeds or is refused for good."""
 
-    def __init__(self, config: Config, *, nonce: bytes, ask: Ask, random: random.Random) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        nonce: bytes,
+        ask: Ask,
+        random: random.Random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         """`nonce`: of the data directory, saved before."""
         own = config.member
         self._join = Join(
@@ -52,6 +60,7 @@ class Joining:
         )
         self._ask = ask
         self._random = random
+        self._sleep = sleep
         self._first = address_to_join(config.join)
         self._invited = asyncio.Event()
         self._said = ""
@@ -72,20 +81,23 @@ class Joining:
             await self._invited.wait()
         target = asked_first = self._first
         pause = _PAUSE_SECONDS[0]
+        was_sent = False
         while True:
             assert target is not None, "somebody is asked"
             answer = await self._ask_once(target)
             if isinstance(answer, Admitted):
                 return answer
-            if isinstance(answer, Elsewhere) and (answer.host, answer.peer_port) != target:
+            self._say(f"{target[0]}:{target[1]} says: {_words_of(answer)}")
+            is_sent = isinstance(answer, Elsewhere) and (answer.host, answer.peer_port) != target
+            if isinstance(answer, Elsewhere) and is_sent:
                 target = (answer.host, answer.peer_port)
-                continue
-            reason = answer.reason if isinstance(answer, Later) else str(answer)
-            self._say(f"{target[0]}:{target[1]} says: {reason}")
-            if not isinstance(answer, Later) or self._first not in (None, asked_first):
+            elif not isinstance(answer, Later) or self._first not in (None, asked_first):
                 target = asked_first = self._first
-            await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
-            pause = min(2 * pause, _PAUSE_SECONDS[1])
+            # Who is sent on twice in a row may be sent back and forth while a leader is elected.
+            if was_sent or not is_sent:
+                await self._sleep(pause * self._random.uniform(0.5, 1.0))
+                pause = min(2 * pause, _PAUSE_SECONDS[1])
+            was_sent = is_sent
 
     async def _ask_once(self, target: Address) -> Admitted | Elsewhere | Later | str:
         """Ask; a text says why there was no answer."""
@@ -104,3 +116,9 @@ class Joining:
         if text != self._said or now - self._said_time >= _LOG_SECONDS:
             self._said, self._said_time = text, now
             log.info("this node is not a member yet: %s", text)
+
+
+def _words_of(answer: Elsewhere | Later | str) -> str:
+    if isinstance(answer, Elsewhere):
+        return f"ask {answer.host}:{answer.peer_port}"
+    return answer.reason if isinstance(answer, Later) else answer
