@@ -177,6 +177,11 @@ class SnapshotSender:
         """Offer nobody anything: this node leads no longer."""
         self._transfers.clear()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody is being sent anything."""
+        return not self._transfers
+
     def progress(self) -> list[TransferProgress]:
         """Look at all transfers."""
         return [
@@ -236,6 +241,8 @@ class SnapshotSender:
 
     def on_tick(self, now_ns: int) -> None:
         """Try again what the links did not take, repeat offers, and give up on who is silent for too long."""
+        if not self._transfers:
+            return  # as nearly always
         for transfer in list(self._transfers.values()):
             if now_ns - transfer.alive_ns >= self._limits.abandon_ms * _MS:
                 self._end(transfer, Outcome.SILENT, f"nothing was heard of node {transfer.to}")

@@ -163,11 +163,10 @@ class SnapshotExchange:
 
     def _forget_leavers(self) -> None:
         """Send nothing more to who is no member any more."""
-        transfers = self._sender.progress()
-        if not transfers:
+        if self._sender.is_idle:
             return
         peers = self._attached.core.peers
-        for gone in [each.node_id for each in transfers if each.node_id not in peers]:
+        for gone in [each.node_id for each in self._sender.progress() if each.node_id not in peers]:
             self._sender.withdraw(gone)
         self._maybe_remove()
 
@@ -263,7 +262,7 @@ class SnapshotExchange:
 
     def _maybe_remove(self) -> None:
         """Remove the snapshot once nobody is being sent it."""
-        if self._source is not None and not self._sender.progress() and not self._waiting:
+        if self._source is not None and self._sender.is_idle and not self._waiting:
             source, self._source = self._source, None
             self._remove(source)
 
