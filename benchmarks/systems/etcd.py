@@ -18,9 +18,9 @@ from benchmarks.systems.etcd_gateway import Gateway, GatewayError, Status
 from benchmarks.systems.server_process import ServerProcess
 from benchmarks.systems.system import Member, Surroundings, key_name
 from benchmarks.workload import MSET_KEYS, At, Disturbed, LoadFailed, Outcome, Unsupported, Workload
-from tests.integration.cluster import free_ports
 from tests.integration.waiting import wait_until
 from tests.integration.wire import NoAnswer
+from tests.ports import free_ports
 
 _UNSAFE = ("unsafe-no-fsync", "ETCD_UNSAFE_NO_FSYNC")
 _QUOTA_BYTES = 8 << 30

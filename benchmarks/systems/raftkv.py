@@ -12,8 +12,9 @@ from benchmarks.relay_process import RelayProcess
 from benchmarks.systems import resp
 from benchmarks.systems.system import Member, Surroundings
 from benchmarks.workload import At, Disturbed, Outcome, Unsupported, Workload
-from tests.integration.cluster import Cluster, NodeProcess, free_ports
+from tests.integration.cluster import Cluster, NodeProcess
 from tests.integration.wire import NoAnswer, Wire, ask
+from tests.ports import free_ports
 
 #: What its settings about syncs, if it had any, would be called. These two it shows to tools for Redis.
 _SYNC_SETTINGS = {b"appendonly": b"yes", b"appendfsync": b"always"}

@@ -16,9 +16,9 @@ from benchmarks.systems import resp
 from benchmarks.systems.server_process import ServerProcess
 from benchmarks.systems.system import Member, Surroundings
 from benchmarks.workload import At, Outcome, Unsupported, Workload
-from tests.integration.cluster import free_ports
 from tests.integration.waiting import wait_until
 from tests.integration.wire import NoAnswer, ask
+from tests.ports import free_ports
 
 _DURABLE = {"appendonly": "yes", "appendfsync": "always"}
 

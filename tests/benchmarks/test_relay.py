@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.relay_process import RelayProcess
-from tests.integration.cluster import free_ports
+from tests.ports import free_ports
 
 _BYTES = 3_000_000
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -35,22 +34,3 @@ def python(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedP
         timeout=_SECONDS_MAX,
         check=False,
     )
-
-
-def free_port_run(count: int) -> int:
-    """Return a port from which `count` ports, and those 10000 higher, were free just now."""
-    for first in range(21_000 + os.getpid() % 5_000, 31_000, count):
-        if all(is_free(port) and is_free(port + 10_000) for port in range(first, first + count)):
-            return first
-    raise AssertionError("no free ports on this machine")
-
-
-def is_free(port: int) -> bool:
-    """Whether nothing listens on the port on loopback."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

@@ -17,7 +17,8 @@ from raftkv.member_client import ChangeFailed, Leader, MemberRow, add, remove, r
 from raftkv.member_view import BarWatcher, PlainWatcher, table_of
 from raftkv.resp.replies import Error, Reply, encode
 from raftkv.status import Place, StatusUnavailable
-from tests.cli.command import free_port_run, raftkv
+from tests.cli.command import raftkv
+from tests.ports import free_port_run
 
 MB = 1 << 20
 UNKNOWN = Error("UNKNOWN nobody knows")

@@ -17,8 +17,9 @@ from raftkv.config import ConfigError
 from raftkv.passwords import given_password
 from raftkv.status import ClusterStatus, PasswordRefused, Place, StatusUnavailable, look
 from raftkv.status_view import changes, table_of
-from tests.cli.command import environment, free_port_run, raftkv
+from tests.cli.command import environment, raftkv
 from tests.cli.test_status import cluster, node, places_of, replies_of
+from tests.ports import free_port_run
 
 NO_AUTH = b"-NOAUTH Authentication required.\r\n"
 WRONG = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"

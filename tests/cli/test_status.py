@@ -17,7 +17,8 @@ from rich.console import Console
 from raftkv import status as status_module
 from raftkv.status import ClusterStatus, NodeStatus, Place, StatusUnavailable, look
 from raftkv.status_view import changes, headline, lag_of, table_of
-from tests.cli.command import free_port_run, raftkv
+from tests.cli.command import raftkv
+from tests.ports import free_port_run
 
 CLUSTER_ID = "0123456789abcdef0123456789abcdef"
 

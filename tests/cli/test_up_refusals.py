@@ -11,7 +11,8 @@ import pytest
 
 from raftkv.cluster_dir import ClusterDir, ClusterDirRefused, ClusterShape, toml_text
 from raftkv.config_sources import config_from, read_toml
-from tests.cli.command import free_port_run, raftkv
+from tests.cli.command import raftkv
+from tests.ports import free_port_run
 
 
 def refusal(cwd: Path, *arguments: str, **settings: str) -> str:

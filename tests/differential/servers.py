@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.differential.replies import NotAReply, Reply, ReplyReader
-from tests.integration.cluster import Cluster, free_ports
+from tests.integration.cluster import Cluster
 from tests.integration.waiting import wait_until
 from tests.node.driven_cluster import Client, Node, single_node
+from tests.ports import free_ports
 
 _READ_BYTES = 1 << 16
 #: Seconds after which a reply that was expected won't come.

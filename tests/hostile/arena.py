@@ -14,9 +14,10 @@ from pathlib import Path
 
 from tests.hostile.standstill import StandstillWatch
 from tests.hostile.taps import Taps
-from tests.integration.cluster import Cluster, NodeProcess, free_ports
+from tests.integration.cluster import Cluster, NodeProcess
 from tests.integration.waiting import wait_until
 from tests.integration.wire import NoAnswer, ask
+from tests.ports import free_ports
 
 _MB = 1 << 20
 #: Small, so that limits are met soon and memory that grows for other reasons does not hide what matters.

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,29 +21,14 @@ from typing import Any, TypeVar
 
 from tests.integration.waiting import SECONDS_MAX, wait_until
 from tests.integration.wire import ANSWER_SECONDS_MAX, LOOPBACK, NoAnswer, Wire, ask
+from tests.ports import free_ports
 
 _Found = TypeVar("_Found")
 
 CHECKOUT = Path(__file__).parents[2]
-#: Below what the kernel hands to outgoing connections (32768 and up): one of those could take the port of
-#: a node that is down.
-_PORTS = range(20_000, 32_000)
 #: Seconds within which a live node answers a question about itself.
 _STATUS_SECONDS = 3.0
 _LOG_BYTES_SHOWN = 6_000
-
-
-def free_ports(count: int) -> list[int]:
-    """Return different ports on which nothing listens just now."""
-    ports: list[int] = []
-    source = random.SystemRandom()
-    while len(ports) < count:
-        port = source.choice(_PORTS)
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            if port not in ports:
-                ports.append(port)
-    return ports
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from tests.cli.command import environment, raftkv
-from tests.integration.cluster import CHECKOUT, Cluster, NodeProcess, free_ports
+from tests.integration.cluster import CHECKOUT, Cluster, NodeProcess
 from tests.integration.waiting import wait_until
 from tests.integration.wire import NoAnswer, Wire, ask
+from tests.ports import free_ports
 
 
 def test_survivor_of_a_lost_majority_goes_on_alone(cluster: Cluster, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from redis.cluster import RedisCluster
 
-from tests.cli.command import environment, free_port_run, raftkv
+from tests.cli.command import environment, raftkv
+from tests.ports import free_port_run
 
 ROOT = Path(__file__).parents[2]
 #: Far beyond what any step takes: it only ends a test that hangs.
