@@ -142,6 +142,20 @@ def test_a_damaged_file_is_missing_again(tmp_path: Path, snapshot: Snapshot) -> 
     assert [(each.name, each.offset) for each in missing] == [(victim.name, 0)]
 
 
+def test_files_of_another_state_are_all_missing_again(tmp_path: Path, snapshot: Snapshot) -> None:
+    """Whole as they are, they are of no use."""
+    disk = Disk(tmp_path / "target")
+    wrong = replace(snapshot.manifest, index=snapshot.manifest.index + 1)
+    disk.files.open(offer_of(wrong))
+    for place, data in chunks_of(snapshot):
+        disk.files.write(wrong.snapshot_id, place, data)
+    disk.files.finish(wrong.snapshot_id)
+    heard = disk.end()
+    assert [kind for kind, _ in heard][:: len(heard) - 1] == ["opened", "finished"]
+    assert heard[0][1] == (heard[-1][1], wrong.size_bytes)
+    assert sum(path.stat().st_size for path in (tmp_path / "target" / "incoming").rglob("*.sst")) == 0
+
+
 def test_files_of_another_state_are_declined_if_the_disk_has_no_room_for_them_again(
     tmp_path: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
