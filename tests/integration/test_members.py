@@ -55,15 +55,21 @@ def has_logged(cluster: Cluster, node: NodeProcess, text: str) -> None:
     cluster.wait_for(lambda: text in node.log_text() or None, f"node {node.node_id} logs {text!r}")
 
 
+def leave_one_behind(cluster: Cluster, count: int) -> tuple[NodeProcess, NodeProcess]:
+    """Return the leader and a follower killed before `count` keys were written and the log was dropped."""
+    leader = cluster.start_and_wait()
+    absent = cluster.followers()[0]
+    absent.kill()
+    write(leader, 0, count)
+    wait_for_compaction(cluster, leader)
+    return leader, absent
+
+
 def test_who_was_away_for_longer_than_the_log_gets_a_snapshot(tmp_path: Path) -> None:
     """Raft §7: what is missing is nowhere in the log any more."""
     cluster = Cluster(tmp_path, settings=SETTINGS)
     try:
-        leader = cluster.start_and_wait()
-        absent = cluster.followers()[0]
-        absent.kill()
-        write(leader, 0, 3000)
-        wait_for_compaction(cluster, leader)
+        leader, absent = leave_one_behind(cluster, 3000)
         absent.start()
         has_logged(cluster, absent, "is in place")
         cluster.wait_for_equal_digests()
@@ -90,11 +96,7 @@ def test_one_snapshot_is_enough_though_writes_go_on(tmp_path: Path) -> None:
             write(leader, 0, 500)
 
     try:
-        leader = cluster.start_and_wait()
-        absent = cluster.followers()[0]
-        absent.kill()
-        write(leader, 0, 3000)
-        wait_for_compaction(cluster, leader)
+        leader, absent = leave_one_behind(cluster, 3000)
         with ThreadPoolExecutor() as pool:
             writing = pool.submit(write_on)
             try:
@@ -120,11 +122,7 @@ def test_a_snapshot_on_its_way_survives_kill_9_of_either_end(tmp_path: Path) -> 
     slowly = {"snapshot_rate_bytes_max": 1 << 20, "snapshot_chunk_bytes": 64 << 10}
     cluster = Cluster(tmp_path, settings={**SETTINGS, **slowly})
     try:
-        leader = cluster.start_and_wait()
-        absent = cluster.followers()[0]
-        absent.kill()
-        write(leader, 0, 4000)
-        wait_for_compaction(cluster, leader)
+        leader, absent = leave_one_behind(cluster, 4000)
         for _ in range(2):
             absent.start()
             cluster.wait_for(
