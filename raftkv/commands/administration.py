@@ -76,8 +76,15 @@ class Failed:
     is_passing: bool = False
 
 
-Outcome = Done | Failed
-#: None: it is still under way.
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing was done yet, nor will be unless somebody goes on asking how it went."""
+
+    reason: str
+
+
+Outcome = Done | Failed | Waiting
+#: None: it is under way.
 Undertaking = Callable[[], Outcome | None]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from raftkv.commands.administration import Done, Outcome, Undertaking
+from raftkv.commands.administration import Done, Failed, Undertaking, Waiting
 from raftkv.commands.session import Session
 from raftkv.commands.table import Awaited
 from raftkv.config import PEER_PORT_OFFSET, join_address
@@ -103,17 +103,23 @@ def awaited(
     late: Error = _LATE,
     timeout_ms: int | None = None,
 ) -> Awaited:
-    """Answer once it is over, or `late`; without a time of its own after `request_timeout_ms`, 0: never."""
+    """Answer once it is over; without a time of its own after `request_timeout_ms`, 0: never.
+
+    At the deadline the answer is definite if it had not begun, else `late`.
+    """
+    at_last = late
 
     def look() -> Reply:
+        nonlocal at_last
         outcome = undertaking()
-        return None if outcome is None else _reply_to(outcome, reply_of)
+        at_last = try_again(f"{outcome.reason}; nothing was done") if isinstance(outcome, Waiting) else late
+        return None if outcome is None or isinstance(outcome, Waiting) else _reply_to(outcome, reply_of)
 
     limit_ms = session.node.settings.config.request_timeout_ms if timeout_ms is None else timeout_ms
-    return Awaited(look=look, at_last=lambda: late, timeout_ms=limit_ms)
+    return Awaited(look=look, at_last=lambda: at_last, timeout_ms=limit_ms)
 
 
-def _reply_to(outcome: Outcome, reply_of: Callable[[int], Reply]) -> Reply:
+def _reply_to(outcome: Done | Failed, reply_of: Callable[[int], Reply]) -> Reply:
     if isinstance(outcome, Done):
         return reply_of(outcome.number)
     return try_again(outcome.reason) if outcome.is_passing else Error(f"ERR {outcome.reason}")

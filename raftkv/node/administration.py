@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from raftkv.commands.administration import Done, Failed, Outcome, Undertaking
+from raftkv.commands.administration import Done, Failed, Outcome, Undertaking, Waiting
 from raftkv.config import Member
 from raftkv.node.admission import Admission, Never
 from raftkv.node.compaction import Compactor
@@ -35,6 +35,8 @@ from raftkv.transport import Address
 Ask = Callable[[Address, int, bytes, Callable[[bytes | str], None]], None]
 
 _LEAD_WAS_LOST = Failed("this node leads no more, and had not begun", is_passing=True)
+_OTHER_CHANGE = Waiting("another change of the members is under way")
+_NOT_SERVING = Waiting("this leader takes no writes just now")
 
 
 class GroupAdministration:
@@ -166,18 +168,20 @@ class _Change:
             return Failed("it was lost with the leader that had begun it", is_passing=True)
         return None
 
-    def _begin(self, *, is_busy: bool) -> Failed | None:
+    def _begin(self, *, is_busy: bool) -> Failed | Waiting | None:
         group = self._group
         if not group.is_leader:
             return _LEAD_WAS_LOST
-        if is_busy or not group.is_serving:
-            return None
+        if is_busy:
+            return _OTHER_CHANGE
+        if not group.is_serving:
+            return _NOT_SERVING
         try:
             self._entry_id = group.change_membership(self._change)
         except ChangeRefused as refusal:
             return Failed(str(refusal))
         except (NotLeader, ProposalDropped):
-            return None
+            return _NOT_SERVING
         return None
 
 

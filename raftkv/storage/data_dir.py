@@ -180,6 +180,8 @@ class DataDir:
 
     def _save(self, identity: Identity) -> None:
         try:
+            if self._identity is None:  # who made the directory may have been killed before this
+                sync_directory(self.path.parent)
             replace_file(self.path / "IDENTITY", _encode_identity(identity))
         except OSError as error:
             raise StorageFailure(f"saving {self.path / 'IDENTITY'}", error) from error

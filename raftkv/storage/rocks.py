@@ -83,7 +83,7 @@ def open_database(path: Path, options: Options, *, create: bool, what: str) -> R
     try:
         path.mkdir(parents=True, exist_ok=True)
         database = Rdict(str(path), options)
-        if not exists:
+        if create:  # also what an earlier run has made, which may have been killed before this
             sync_directory(path.parent)
     except Exception as error:
         raise failure_of(f"opening {what} at {path}", error) from error

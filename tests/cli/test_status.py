@@ -140,6 +140,36 @@ def test_newest_term_decides_who_leads() -> None:
     assert (status.term, status.leader, status.is_serving) == (4, None, False)
 
 
+def test_of_one_term_the_leader_itself_is_believed() -> None:
+    """A follower may not have heard of it yet."""
+    places = places_of(2)
+
+    async def ask() -> ClusterStatus:
+        async with (
+            listener(replies_of(1, places, role="follower", leader=0), places[1].port),
+            listener(replies_of(2, places, role="leader", leader=2), places[2].port),
+        ):
+            return await look(places[2])
+
+    status = asyncio.run(ask())
+    assert (status.leader, status.is_serving) == (2, True)
+
+
+def test_who_is_said_to_lead_and_does_not_serves_nobody() -> None:
+    """It has stepped down, and the others have yet to notice."""
+    places = places_of(2)
+
+    async def ask() -> ClusterStatus:
+        async with (
+            listener(replies_of(1, places, role="follower", leader=2), places[1].port),
+            listener(replies_of(2, places, role="follower", leader=1), places[2].port),
+        ):
+            return await look(places[1])
+
+    status = asyncio.run(ask())
+    assert (status.leader, status.is_serving) == (1, False)
+
+
 def test_answer_of_another_node_is_not_counted() -> None:
     """A port may meanwhile belong to another member."""
     places = places_of(2)

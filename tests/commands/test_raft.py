@@ -13,6 +13,7 @@ from raftkv.commands.administration import (
     Done,
     Failed,
     TransferStatus,
+    Waiting,
     standing_of,
 )
 from raftkv.commands.session import member_name
@@ -118,6 +119,21 @@ def test_time_is_limited_but_for_the_disk() -> None:
         "TRANSFER": (1000, "TRYAGAIN"),
         "SNAPSHOT": (0, "TRYAGAIN"),
     }
+
+
+def test_what_never_began_was_not_done() -> None:
+    """A definite answer at the deadline, unless it began after all."""
+    node = FakeNode()
+    waiting = ask(open_session(node), "RAFT", "REMOVE", "3")
+    assert isinstance(waiting, Awaited)
+    node.admin.outcome = Waiting("it is not its turn")
+    assert waiting.look() is None
+    assert waiting.at_last() == Error("TRYAGAIN it is not its turn; nothing was done")
+    node.admin.outcome = None
+    assert waiting.look() is None
+    last = waiting.at_last()
+    assert isinstance(last, Error)
+    assert last.prefix == "UNKNOWN"
 
 
 def test_a_leader_whose_address_is_unknown_is_none() -> None:

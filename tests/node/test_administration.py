@@ -247,6 +247,18 @@ def test_a_change_that_could_not_begin_was_not_made() -> None:
     assert str(reply_of(cluster, waiting)) == "TRYAGAIN this node leads no more, and had not begun"
 
 
+def test_a_change_that_waited_for_another_for_too_long_was_not_made() -> None:
+    """request_timeout_ms; the other one's own outcome nobody knows."""
+    cluster = three_nodes(request_timeout_ms=100)
+    cluster.tell_addresses()
+    cluster.isolate(1)
+    first, second = begin(cluster[1], "RAFT REMOVE 3"), begin(cluster[1], "RAFT REMOVE 2")
+    expected = "TRYAGAIN another change of the members is under way; nothing was done"
+    assert str(reply_of(cluster, second)) == expected
+    assert str(reply_of(cluster, first)).startswith("UNKNOWN it was asked for")
+    assert cluster.leader is cluster[1]
+
+
 def test_a_change_that_was_overwritten_is_known_to_be_undone() -> None:
     """Another entry was committed in the place of its own (Raft §5.3)."""
     cluster = told_cluster()

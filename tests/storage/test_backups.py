@@ -242,6 +242,7 @@ def test_each_step_of_a_restore_outlives_a_loss_of_power_before_the_next(
         "KvStore.flush",
         "fsync .",  # for the log's directory
         "LogStore.sync",
+        "fsync ..",  # for the new directory itself
         *replaced("IDENTITY"),
         "unlink RESTORING",
         "fsync .",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftkv.storage import DataDir, DataDirRefused, Identity, StorageFailure, durable_file
+from raftkv.storage import DataDir, DataDirRefused, Identity, KvStore, LogStore, StorageFailure, durable_file
+from tests.storage.durable_calls import recorded, replaced
+from tests.storage.installing import IDENTITY
 
 NONCE = bytes(range(16))
 MEMBERS = ((1, "127.0.0.1:17001"), (2, "127.0.0.1:17002"))
@@ -274,3 +277,20 @@ def test_an_identity_of_another_shape_is_refused(tmp_path: Path, content: bytes)
     DataDir.open(tmp_path, 1).close()
     (tmp_path / "IDENTITY").write_bytes(content)
     assert refusal_of(tmp_path).startswith("its IDENTITY file is damaged: ")
+
+
+def test_names_that_a_killed_start_left_are_durable_before_anything_is_in_them(tmp_path: Path) -> None:
+    """Its directories were made, and a loss of power may yet take their names."""
+    path = tmp_path / "data"
+    DataDir.open(path, 1).close()
+    opened = DataDir.open(path, 1)
+    with recorded(tmp_path) as calls:
+        opened.save_identity(IDENTITY)
+    assert calls == ["fsync .", *replaced("data/IDENTITY")]
+    for open_store in (LogStore, KvStore):
+        open_store(path / "store", create=True).close()
+        with recorded(tmp_path) as calls:
+            open_store(path / "store", create=True).close()
+        assert "fsync data" in calls
+        shutil.rmtree(path / "store")
+    opened.close()
