@@ -309,12 +309,12 @@ class Config:
     )
     #: Bytes of entries applied, at most, between two flushes: what is flushed can go from the log.
     flush_bytes_max: int = field(
-        default=64 * _MB, metadata=_key(_ANY_SIZE, "bytes of entries applied between two flushes of state/")
+        default=32 * _MB, metadata=_key(_ANY_SIZE, "bytes of entries applied between two flushes of state/")
     )
     #: Bytes of entries that the log keeps, though they are flushed, for followers that were away for a while.
     #: Whoever lacks more is sent a snapshot.
     log_tail_bytes: int = field(
-        default=64 * _MB,
+        default=32 * _MB,
         metadata=_key(
             _ANY_SIZE, "bytes of applied entries kept in the log for slow followers", is_runtime=True
         ),

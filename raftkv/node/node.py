@@ -13,7 +13,7 @@ import random
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from raftkv import __version__
@@ -32,6 +32,7 @@ from raftkv.node.clock_guard import ClockBroken, ClockGuard
 from raftkv.node.compaction import Compactor
 from raftkv.node.disk_space import DiskSpace, room_of
 from raftkv.node.disk_watch import DiskWatch
+from raftkv.node.disks import Disks
 from raftkv.node.fitness import Fitness
 from raftkv.node.group import Group
 from raftkv.node.invitations import INVITE, Invitations, answers_of_member
@@ -85,15 +86,6 @@ _HANDOVER_SECONDS = 2.0
 _SETTLE_SECONDS = 1.0
 #: Slack on top of the largest command: the entry's and the frame's own bytes.
 _FRAME_SLACK_BYTES = 1 << 20
-
-
-@dataclass(slots=True)
-class Disks:
-    """What a node keeps on its disk, open."""
-
-    data_dir: DataDir
-    log_store: LogStore
-    kv_store: KvStore
 
 
 class Node:
@@ -446,7 +438,7 @@ class Node:
         sync = self._observer.watched("fsync", self._disk_watch.watched(disks.log_store.sync), tell=tell)
         writer = SyncWriter(sync, on_synced=self._on_synced, on_failure=_die)
         stack.callback(writer.close)
-        flush = self._observer.watched("state-flush", disks.kv_store.flush, tell=tell)
+        flush = self._observer.watched("state-flush", disks.flush, tell=tell)
         flusher = Flusher(flush, on_failure=_die)
         stack.callback(flusher.close)
         saves = Saves(

@@ -47,6 +47,8 @@ class GroupLog:
         """Find the ends of the log and check the newest part. Raises LogCorrupted, StorageFailure."""
         self._database = database
         self._appended_bytes = 0
+        #: What was dropped before this index takes no space any more. Written by `reclaim`'s thread alone.
+        self._reclaimed_index = 0
         self._writes = writes
         self._keys = LogKeys(group_id)
         #: Confine an iterator to this group's entries.
@@ -139,6 +141,15 @@ class GroupLog:
             self._runs.drop_below(self._first_index)
         else:
             self._runs.clear()
+
+    def reclaim(self) -> None:
+        """Give back the space of what was dropped so far; see `LogStore.reclaim`."""
+        first_index = self._first_index
+        if first_index == self._reclaimed_index:
+            return
+        with log_failures("compacting the Raft log"):
+            self._database.compact_range(self._keys.entries_first, self._keys.entry(first_index))
+        self._reclaimed_index = first_index
 
     def reset(self, boundary: EntryId) -> None:
         """Drop every entry, and begin behind `boundary`; the hard state stays.

@@ -21,14 +21,15 @@ from raftkv.storage.rocks import directory_bytes, is_corruption, open_database, 
 from raftkv.storage.wal_tail import damaged_offset
 
 #: One write-ahead log file per write buffer; a file goes once its buffer is in a table. So at most four
-#: buffers' worth is replayed at start, as a rule one or two.
-WRITE_BUFFER_BYTES = 64 << 20
+#: buffers' worth is replayed at start, as a rule one or two. Tables are no larger either: what is kept of one
+#: that was dropped in part has to be written anew.
+WRITE_BUFFER_BYTES = 16 << 20
 #: Old entries are read by followers that lag, in order and once: little is worth keeping.
 _BLOCK_CACHE_BYTES = 16 << 20
 _OPEN_FILES_MAX = 128
 #: Entries come in the order of their keys and go by ranges: compaction moves bytes for little, and many
 #: tables in level 0 hurt nobody who reads a few rows. It may begin late and need not keep up.
-_LEVEL_0_COMPACTION_FILES = 8
+_LEVEL_0_COMPACTION_FILES = 4
 _LEVEL_0_STOP_FILES = 1 << 20
 
 
@@ -58,6 +59,15 @@ class LogStore:
         Raises StorageFailure, after a failed `append` too, and from then on always the same one.
         """
         self._writes.sync()
+
+    def reclaim(self) -> None:
+        """Give back the space of entries that were dropped; for a thread, it releases the GIL.
+
+        RocksDB would do it by itself, when several times as much has been written as the log holds. Raises
+        StorageFailure.
+        """
+        for log in list(self._groups.values()):
+            log.reclaim()
 
     def size_bytes(self) -> int:
         """Give the space that the database takes on the disk."""
@@ -118,6 +128,7 @@ def _set_up_writes(options: Options) -> None:
     # end of the file, and refuses to open otherwise. (It also rules out `recycle_log_file_num`.)
     options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_target_file_size_base(WRITE_BUFFER_BYTES)
     options.set_level_zero_file_num_compaction_trigger(_LEVEL_0_COMPACTION_FILES)
     options.set_level_zero_slowdown_writes_trigger(_LEVEL_0_STOP_FILES)
     options.set_level_zero_stop_writes_trigger(_LEVEL_0_STOP_FILES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -166,3 +167,33 @@ def test_space_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         time.sleep(0.01)
     assert len(log.read(log.first_index, log.last_index + 1, 1 << 30)) == 128
     store.close()
+
+
+def test_reclaimed_space_comes_back_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LogStore.reclaim: not when RocksDB finds the time; what is kept stays, also after a restart."""
+    monkeypatch.setattr(log_store, "WRITE_BUFFER_BYTES", BUFFER_BYTES)
+    store = LogStore(tmp_path, create=True)
+    log = store.group(GROUP)
+    random = Random(1)
+    for first in range(1, 3_001, 100):
+        log.append(
+            None, [entry(index, payload=random.randbytes(1024)) for index in range(first, first + 100)]
+        )
+    assert table_bytes(tmp_path) > 1 << 20
+    log.compact(2_990)
+    store.reclaim()
+    store.reclaim()
+    deadline = time.monotonic() + 30
+    while table_bytes(tmp_path) > 64 << 10:  # deleted on a thread of RocksDB's
+        assert time.monotonic() < deadline, f"{table_bytes(tmp_path)} bytes stay"
+        time.sleep(0.01)
+    kept = log.read(2_991, 3_001, 1 << 30)
+    store.close()
+    store = LogStore(tmp_path, create=False)
+    assert store.group(GROUP).read(2_991, 3_001, 1 << 30) == kept
+    assert len(kept) == 10
+    store.close()
+
+
+def table_bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.glob("*.sst"))
